@@ -1,12 +1,12 @@
 #include "base/file.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -28,7 +28,9 @@ File::File(const std::string& path) : path_(path) {
   fail(ErrorCode::kFormat, quoted(path, 256), " is not a regular file");
 }
 
-File::~File() { ::close(fd_); }
+File::~File() {
+  ::close(fd_);
+}
 
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   constexpr size_t kMaxCall = size_t{1} << 30;  // the kernel caps a single read near 2 GiB
@@ -55,6 +57,42 @@ MappedFile::MappedFile(const File& file) {
 
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+OutputFile::OutputFile(const std::string& path) : path_(path) {
+  constexpr int kAttempts = 100;  // names taken by other writers, or left behind by killed ones
+  for (int attempt = 0; attempt < kAttempts && fd_ < 0; ++attempt) {
+    temporary_path_ = concat(path, ".partial-", ::getpid(), "-", attempt);
+    fd_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && errno != EEXIST) break;
+  }
+  if (fd_ < 0) fail_io(errno, "cannot create " + quoted(temporary_path_, 256));
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_path_.c_str());
+}
+
+void OutputFile::write(std::span<const std::byte> bytes) {
+  constexpr size_t kMaxCall = size_t{1} << 30;
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), kMaxCall));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_io(errno, "cannot write " + quoted(temporary_path_, 256));
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    size_ += static_cast<uint64_t>(n);
+  }
+}
+
+void OutputFile::commit() {
+  if (::fsync(fd_) != 0) fail_io(errno, "cannot write " + quoted(temporary_path_, 256));
+  if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
+    fail_io(errno, "cannot replace " + quoted(path_, 256));
+  }
+  ::close(fd_);
+  fd_ = -1;
 }
 
 }  // namespace realm

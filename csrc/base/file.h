@@ -1,7 +1,8 @@
-// Reading files that others own. `File` reads by position and survives truncation: bytes that are gone are an
-// error, never a signal. `MappedFile` gives zero-copy views and cannot promise that: if another process
-// shortens the file, touching a lost page ends this one (docs say so wherever a mapping is offered).
-// Both are immutable after opening and safe to share between threads.
+// Reading files that others own, and writing our own. `File` reads by position and survives
+// truncation: bytes that are gone are an error, never a signal. `MappedFile` gives zero-copy views
+// and cannot promise that: if another process shortens the file, touching a lost page ends this one
+// (docs say so wherever a mapping is offered). Both are immutable after opening and safe to share
+// between threads. `OutputFile` makes a file that appears under its name only when it is complete.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +44,31 @@ class MappedFile {
 
  private:
   std::span<const std::byte> bytes_;
+};
+
+class OutputFile {
+ public:
+  // Creates a temporary file beside `path`, in the same folder. Throws kIo.
+  explicit OutputFile(const std::string& path);
+  // Removes the temporary file unless commit() has been called.
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  // Bytes written so far.
+  uint64_t size() const { return size_; }
+  // Appends. Throws kIo, with ENOSPC when the disk is full.
+  void write(std::span<const std::byte> bytes);
+  // Waits until the bytes are on the disk, then renames the file to path(), replacing what was
+  // there (a symbolic link is replaced itself). Nothing can be written afterwards.
+  void commit();
+
+ private:
+  std::string path_;
+  std::string temporary_path_;
+  uint64_t size_ = 0;
+  int fd_ = -1;
 };
 
 }  // namespace realm

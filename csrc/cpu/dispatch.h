@@ -1,0 +1,12 @@
+// From a CPU level to its kernels.
+#pragma once
+
+#include "base/cpu_features.h"
+#include "cpu/kernels.h"
+
+namespace realm::cpu {
+
+// The table of a level that supported_cpu_levels() lists. Throws kInvalidRequest if this binary has none for it.
+const Kernels& kernels_for(CpuLevel level);
+
+}  // namespace realm::cpu

@@ -1,0 +1,30 @@
+// The kernels compiled for the level "avx512vnni". The build gives this file alone the matching compiler flags.
+#include "cpu/kernels.h"
+
+#if defined(__AVX512VNNI__)
+
+#include <immintrin.h>
+
+#include "cpu/kv_layout.h"
+
+#define REALM_ISA_NAME "avx512vnni"
+#define INLINE static inline __attribute__((always_inline))
+#define METHOD inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace realm::cpu {
+namespace level_avx512vnni {
+#include "cpu/vec16.h"
+#include "cpu/kernels.inc"
+}  // namespace level_avx512vnni
+
+const Kernels* avx512vnni_kernels() { return &level_avx512vnni::kTable; }
+}  // namespace realm::cpu
+
+#else
+
+namespace realm::cpu {
+const Kernels* avx512vnni_kernels() { return nullptr; }
+}  // namespace realm::cpu
+
+#endif

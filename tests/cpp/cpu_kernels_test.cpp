@@ -1,0 +1,318 @@
+// Every kernel of every CPU level: close to a double-precision reference, and bit-equal to the baseline level.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "base/half.h"
+#include "cpp/harness.h"
+#include "cpu/dispatch.h"
+#include "cpu/kv_layout.h"
+
+using namespace realm;
+using namespace realm::cpu;
+
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats random_floats(size_t n, unsigned seed, float spread = 2.0f) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  Floats values(n);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+bool same_bits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Runs `body(kernels)` at each level of this machine; all results must have the baseline's bits, which it returns.
+template <class Body>
+Floats at_every_level(Body body) {
+  const Floats baseline = body(kernels_for(CpuLevel::kBaseline));
+  for (const CpuLevel level : supported_cpu_levels()) {
+    const bool same = same_bits(body(kernels_for(level)), baseline);
+    if (!same) test::report_failure(__FILE__, __LINE__, concat("other bits at ", cpu_level_name(level)));
+  }
+  return baseline;
+}
+
+double relative_error(double value, double truth) {
+  return std::abs(value - truth) / std::max(std::abs(truth), 1e-30);
+}
+
+constexpr int64_t kLengths[] = {1, 15, 16, 17, 64, 80, 257};
+
+}  // namespace
+
+TEST(each_table_was_compiled_for_its_own_level) {
+  for (const CpuLevel level : supported_cpu_levels()) {
+    EXPECT_EQ(std::string(kernels_for(level).compiled_for()), cpu_level_name(level));
+  }
+}
+
+TEST(panel_products_equal_a_chain_of_fmas) {
+  for (const int64_t rows : {1, 2, 3, 8, 9, 21}) {
+    for (const int64_t depth : {1, 31, 256}) {
+      const Floats panel = random_floats(static_cast<size_t>(depth) * 16, 1);
+      const Floats x = random_floats(static_cast<size_t>(rows * depth), 2);
+      const Floats out = at_every_level([&](const Kernels& k) {
+        Floats acc(static_cast<size_t>(rows) * 16, 0.5f);
+        k.multiply_panel(panel.data(), x.data(), depth, rows, depth, acc.data());
+        return acc;
+      });
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t lane = 0; lane < 16; ++lane) {
+          float chain = 0.5f;
+          for (int64_t k = 0; k < depth; ++k) {
+            chain = std::fma(x[static_cast<size_t>(r * depth + k)],
+                             panel[static_cast<size_t>(k * 16 + lane)], chain);
+          }
+          EXPECT_EQ(out[static_cast<size_t>(r * 16 + lane)], chain);
+        }
+      }
+    }
+  }
+}
+
+TEST(norms_match_double_precision) {
+  for (const int64_t n : kLengths) {
+    const auto size = static_cast<size_t>(n);
+    const Floats in = random_floats(size, 3), weight = random_floats(size, 4), bias = random_floats(size, 5);
+    const Floats rms = at_every_level([&](const Kernels& k) {
+      Floats out(size);
+      k.rms_norm(in.data(), weight.data(), 1e-5f, out.data(), n);
+      return out;
+    });
+    const Floats layer = at_every_level([&](const Kernels& k) {
+      Floats out(size);
+      k.layer_norm(in.data(), weight.data(), bias.data(), 1e-5f, out.data(), n);
+      return out;
+    });
+    double squares = 0, total = 0, spread = 0;
+    for (const float v : in) squares += double(v) * v, total += v;
+    const double mean = total / double(n);
+    for (const float v : in) spread += (v - mean) * (v - mean);
+    for (size_t i = 0; i < size; ++i) {
+      const double expected = in[i] / std::sqrt(squares / double(n) + 1e-5) * weight[i];
+      EXPECT(relative_error(rms[i], expected) < 1e-6);
+      const double centred = (in[i] - mean) / std::sqrt(spread / double(n) + 1e-5) * weight[i] + bias[i];
+      EXPECT(test::near(layer[i], centred, 4e-6 * (1 + std::abs(centred))));
+    }
+  }
+}
+
+TEST(exponential_functions_match_double_precision) {
+  Floats x;
+  for (int i = -4000; i <= 4000; ++i) x.push_back(static_cast<float>(i) * 0.004f);
+  const auto n = static_cast<int64_t>(x.size());
+  const auto activated = [&](ActivationKind kind) {
+    return at_every_level([&](const Kernels& k) {
+      Floats out = x;
+      k.activate(kind, out.data(), n);
+      return out;
+    });
+  };
+  const Floats silu = activated(ActivationKind::kSilu), gelu = activated(ActivationKind::kGeluTanh);
+  const Floats capped = at_every_level([&](const Kernels& k) {
+    Floats out = x;
+    k.softcap(out.data(), 5.0f, n);
+    return out;
+  });
+  double worst_silu = 0, worst_gelu = 0, worst_cap = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double v = x[i];
+    const double inner = 0.79788456080286535588 * (v + 0.044715 * v * v * v);
+    worst_silu = std::max(worst_silu, relative_error(silu[i], v / (1 + std::exp(-v))));
+    worst_gelu = std::max(worst_gelu, std::abs(gelu[i] - 0.5 * v * (1 + std::tanh(inner))));
+    worst_cap = std::max(worst_cap, relative_error(capped[i], 5 * std::tanh(v / 5)));
+  }
+  EXPECT(worst_silu < 4e-7);
+  EXPECT(worst_gelu < 1e-6);
+  EXPECT(worst_cap < 4e-7);
+}
+
+TEST(softmax_sums_to_one_and_nan_stays_visible) {
+  for (const int64_t n : kLengths) {
+    const Floats in = random_floats(static_cast<size_t>(n), 6, 10.0f);
+    const Floats out = at_every_level([&](const Kernels& k) {
+      Floats values = in;
+      k.softmax(values.data(), n);
+      return values;
+    });
+    double total = 0, reference = 0;
+    for (const float v : in) reference += std::exp(double(v));
+    for (size_t i = 0; i < in.size(); ++i) {
+      total += out[i];
+      EXPECT(test::near(out[i], std::exp(double(in[i])) / reference, 2e-6));
+    }
+    EXPECT(test::near(total, 1.0, 1e-5));
+  }
+  for (const CpuLevel level : supported_cpu_levels()) {
+    Floats poisoned(20, 1.0f);
+    poisoned[7] = std::numeric_limits<float>::quiet_NaN();
+    kernels_for(level).activate(ActivationKind::kSilu, poisoned.data(), 20);
+    EXPECT(std::isnan(poisoned[7]) && !std::isnan(poisoned[8]));
+  }
+}
+
+TEST(half_floats_widen_exactly) {
+  std::vector<uint16_t> halves(0x10000);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
+  for (const CpuLevel level : supported_cpu_levels()) {
+    Floats wide(halves.size()), brain(halves.size());
+    kernels_for(level).widen_f16(halves.data(), wide.data(), 0xffff);
+    kernels_for(level).widen_bf16(halves.data(), brain.data(), 0xffff);
+    for (size_t i = 0; i < 0xffff; ++i) {
+      const float expected = f16_to_f32(halves[i]);
+      EXPECT(wide[i] == expected || (std::isnan(wide[i]) && std::isnan(expected)));
+      EXPECT_EQ(float_bits(brain[i]), static_cast<uint32_t>(halves[i]) << 16);
+    }
+  }
+}
+
+TEST(rotation_turns_pairs) {
+  for (const bool interleaved : {false, true}) {
+    const Floats in = random_floats(8, 7), angle = random_floats(4, 8);
+    Floats cosines(4), sines(4);
+    for (size_t i = 0; i < 4; ++i) cosines[i] = std::cos(angle[i]), sines[i] = std::sin(angle[i]);
+    const Floats out = at_every_level([&](const Kernels& k) {
+      Floats x = in;
+      k.rotate(x.data(), cosines.data(), sines.data(), 4, interleaved);
+      return x;
+    });
+    for (size_t i = 0; i < 4; ++i) {
+      const size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + 4;
+      EXPECT(test::near(out[a], double(in[a]) * cosines[i] - double(in[b]) * sines[i], 1e-6));
+      EXPECT(test::near(out[b], double(in[b]) * cosines[i] + double(in[a]) * sines[i], 1e-6));
+    }
+  }
+}
+
+namespace {
+
+// A small paged cache of one KV head whose pages lie in a shuffled order, with NaN where nothing was written.
+struct Cache {
+  int width;
+  KvType type;
+  int64_t n_tokens;
+  KvLayout layout = kv_layout(type, width);
+  std::vector<int32_t> pages;
+  std::vector<uint8_t> pool;
+  Floats keys = random_floats(static_cast<size_t>(n_tokens * width), 10, 1.0f);
+  Floats values = random_floats(static_cast<size_t>(n_tokens * width), 11, 1.0f);
+
+  Cache(const Kernels& kernels, KvType t, int w, int64_t n) : width(w), type(t), n_tokens(n) {
+    const int64_t n_pages = (n + 15) / 16;
+    for (int64_t i = 0; i < n_pages; ++i) pages.push_back(static_cast<int32_t>((i * 7 + 3) % n_pages));
+    if (n_pages % 7 == 0) for (int64_t i = 0; i < n_pages; ++i) pages[size_t(i)] = int32_t(n_pages - 1 - i);
+    pool.assign(static_cast<size_t>(n_pages * layout.bytes), 0xff);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<size_t>(i * w);
+      uint8_t* page = pool.data() + pages[static_cast<size_t>(i / 16)] * layout.bytes;
+      kernels.store_kv(type, w, &keys[at], &values[at], page, static_cast<int>(i % 16));
+    }
+  }
+};
+
+struct Query {
+  int64_t first_key, last_key;
+};
+
+Floats attend_all(const Kernels& kernels, const Cache& cache, const Floats& q, const std::vector<Query>& queries,
+                  int together, float softcap) {
+  const auto width = static_cast<size_t>(cache.width);
+  Floats out(queries.size() * width, -1.0f);
+  for (size_t begin = 0; begin < queries.size(); begin += static_cast<size_t>(together)) {
+    AttendArgs args{};
+    args.type = cache.type;
+    args.head_width = cache.width;
+    args.n_queries = static_cast<int>(std::min(queries.size() - begin, static_cast<size_t>(together)));
+    for (int i = 0; i < args.n_queries; ++i) {
+      const size_t at = begin + static_cast<size_t>(i);
+      args.q[i] = &q[at * width];
+      args.out[i] = &out[at * width];
+      args.first_key[i] = queries[at].first_key;
+      args.last_key[i] = queries[at].last_key;
+    }
+    args.scale = 0.3f;
+    args.softcap = softcap;
+    args.pool = cache.pool.data();
+    args.page_bytes = cache.layout.bytes;
+    args.pages = cache.pages.data();
+    kernels.attend(args);
+  }
+  return out;
+}
+
+std::vector<double> attend_in_double(const Cache& cache, const float* q, Query query, double softcap) {
+  const int width = cache.width;
+  std::vector<double> weights, out(static_cast<size_t>(width), 0.0);
+  double total = 0;
+  for (int64_t key = query.first_key; key <= query.last_key; ++key) {
+    double score = 0;
+    for (int d = 0; d < width; ++d) score += double(q[d]) * cache.keys[static_cast<size_t>(key * width + d)];
+    score *= double(0.3f);
+    if (softcap > 0) score = softcap * std::tanh(score / softcap);
+    weights.push_back(std::exp(score));
+    total += weights.back();
+  }
+  for (size_t i = 0; i < weights.size(); ++i) {
+    for (int d = 0; d < width; ++d) {
+      const auto at = static_cast<size_t>((query.first_key + int64_t(i)) * width + d);
+      out[static_cast<size_t>(d)] += weights[i] / total * cache.values[at];
+    }
+  }
+  return out;
+}
+
+double tolerance(KvType type) {
+  switch (type) {
+    case KvType::kF32: return 3e-6;
+    case KvType::kF16: return 2e-3;
+    case KvType::kBF16: return 4e-2;
+    case KvType::kQ8_0: return 4e-2;
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST(attention_matches_double_precision_and_ignores_unwritten_keys) {
+  const std::vector<Query> queries = {{0, 0}, {0, 40}, {3, 15}, {16, 31}, {30, 40}, {0, 39}, {17, 40}};
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0}) {
+    for (const int width : {8, 64, 80, 96, 128}) {
+      for (const float softcap : {0.0f, 2.0f}) {
+        const Floats q = random_floats(queries.size() * static_cast<size_t>(width), 12, 1.0f);
+        const Floats out = at_every_level([&](const Kernels& kernels) {
+          const Cache cache(kernels, type, width, 41);
+          return attend_all(kernels, cache, q, queries, 8, softcap);
+        });
+        const Cache cache(kernels_for(CpuLevel::kBaseline), type, width, 41);
+        for (size_t i = 0; i < queries.size(); ++i) {
+          const auto truth = attend_in_double(cache, &q[i * size_t(width)], queries[i], double(softcap));
+          for (size_t d = 0; d < size_t(width); ++d) {
+            EXPECT(test::near(out[i * size_t(width) + d], truth[d], tolerance(type)));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(a_query_has_the_same_bits_alone_and_in_company) {
+  std::vector<Query> queries;
+  for (int64_t i = 0; i < 41; ++i) queries.push_back({i > 20 ? i - 20 : 0, i});
+  const Floats q = random_floats(queries.size() * 64, 13, 1.0f);
+  for (const CpuLevel level : supported_cpu_levels()) {
+    const Kernels& kernels = kernels_for(level);
+    const Cache cache(kernels, KvType::kF16, 64, 41);
+    const Floats alone = attend_all(kernels, cache, q, queries, 1, 0);
+    for (const int together : {2, 3, 4, 5, 8}) {
+      EXPECT(same_bits(attend_all(kernels, cache, q, queries, together, 0), alone));
+    }
+  }
+}
