@@ -6,16 +6,13 @@
 
 #include <stdint.h>
 
+#include "backend/kinds.h"
+
 namespace realm::cpu {
 
 constexpr int kLanes = 16;           // output rows of a weight panel, tokens of a KV tile
 constexpr int kMaxQueries = 8;       // query vectors that attend() takes together
 constexpr int kMaxHeadWidth = 512;
-
-enum class ActivationKind : int { kSilu, kGeluTanh };
-
-// How K and V lie in the cache; see cpu/kv_layout.h.
-enum class KvType : int { kF32, kF16, kBF16, kQ8_0 };
 
 // One call of attend(): up to kMaxQueries query vectors over the same K and V pages of one KV head.
 struct AttendArgs {
@@ -52,8 +49,8 @@ struct Kernels {
   void (*add_scaled)(float* x, const float* y, float scale, int64_t n);  // x = fma(y, scale, x)
   void (*scale)(float* x, float factor, int64_t n);
   void (*softcap)(float* x, float cap, int64_t n);  // cap * tanh(x / cap)
-  void (*activate)(ActivationKind kind, float* x, int64_t n);
-  void (*gate)(ActivationKind kind, const float* gate, const float* up, float* out, int64_t n);
+  void (*activate)(Activation kind, float* x, int64_t n);
+  void (*gate)(Activation kind, const float* gate, const float* up, float* out, int64_t n);
   void (*softmax)(float* x, int64_t n);
 
   // Rotates pairs (2i, 2i + 1) if interleaved, else (i, i + half), i < half, by the angles of cos and sin.

@@ -20,7 +20,8 @@ DeviceInfo describe_cpu() {
   DeviceInfo cpu;
   cpu.kind = "cpu";
   cpu.name = cpu_model_name();
-  for (const CpuLevel level : supported_cpu_levels()) cpu.features.emplace_back(cpu_level_name(level));
+  for (const CpuLevel level : supported_cpu_levels())
+    cpu.features.emplace_back(cpu_level_name(level));
   cpu.memory_bytes = physical_memory();
   return cpu;
 }

@@ -1,9 +1,11 @@
-// The table of weight formats: one row per format with its block geometry, reference decoder and, where we
-// write the format, its encoder. The decoders here are the oracle of every fast kernel: slow, obvious,
-// bit-equal to the `gguf` package. Thread-safe: pure functions over the caller's memory.
+// The table of weight formats: one row per format with its block geometry, reference decoder and,
+// where we write the format, its encoder. The decoders here are the oracle of every fast kernel:
+// slow, obvious, bit-equal to the `gguf` package. Thread-safe: pure functions over the caller's
+// memory.
 //
-// A row of a tensor is a run of blocks; a block holds `block_elements` values in `block_bytes` bytes
-// (layouts in quant/blocks.h). Formats that we do not know have no row, and files that use them are refused.
+// A row of a tensor is a run of blocks; a block holds `block_elements` values in `block_bytes`
+// bytes (layouts in quant/blocks.h). Formats that we do not know have no row, and files that use
+// them are refused.
 #pragma once
 
 #include <cstddef>
@@ -41,7 +43,8 @@ const Format* find_format(std::string_view name);
 // The row of a known format.
 const Format& format_of(DType dtype);
 
-// Bytes of `elements` values in consecutive blocks; no value if they do not fill whole blocks or overflow.
+// Bytes of `elements` values in consecutive blocks; no value if they do not fill whole blocks or
+// overflow.
 std::optional<uint64_t> encoded_bytes(const Format& format, uint64_t elements);
 
 // Bytes of a tensor: every row must be whole blocks.
@@ -50,8 +53,9 @@ std::optional<uint64_t> tensor_bytes(const Format& format, const Shape& shape);
 // Decodes `elements` values, a whole number of blocks.
 void decode(const Format& format, const std::byte* blocks, float* out, uint64_t elements);
 
-// Encodes `elements` finite values. Throws kInvalidRequest if the format has no encoder, the count is not
-// whole blocks, or a value is NaN or infinite (F16, BF16, F32 and F64 carry those as they are).
+// Encodes `elements` finite values. Throws kInvalidRequest if the format has no encoder, the count
+// is not whole blocks, or a value is NaN or infinite (F16, BF16, F32 and F64 carry those as they
+// are).
 void encode(const Format& format, const float* in, std::byte* blocks, uint64_t elements);
 
 }  // namespace realm

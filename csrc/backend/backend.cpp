@@ -1,0 +1,115 @@
+// The checks of every op. What they catch is our own mistake (a model that passed its load checks cannot fail them),
+// so they are kInternal; they stay on in release builds because an op costs far more than its check.
+#include "backend/backend.h"
+
+#include "base/error.h"
+
+namespace realm {
+
+namespace {
+
+void require(bool fits, const char* op, const char* what) {
+  if (!fits) fail(ErrorCode::kInternal, "operands of ", op, " do not fit: ", what);
+}
+
+bool same_shape(Matrix a, Matrix b) { return a.rows == b.rows && a.cols == b.cols; }
+
+}  // namespace
+
+void Backend::check_cancelled() const {
+  if (cancelled()) fail(ErrorCode::kCancelled, "the computation was cancelled");
+}
+
+void Backend::embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out) {
+  require(static_cast<int64_t>(tokens.size()) == out.rows, "embed", "rows");
+  require(table.cols() == out.cols, "embed", "width");
+  for (const int32_t token : tokens) require(token >= 0 && token < table.rows(), "embed", "token id");
+  run_embed(table, tokens, scale, out);
+}
+
+void Backend::gather(Matrix in, std::span<const int32_t> rows, Matrix out) {
+  require(static_cast<int64_t>(rows.size()) == out.rows && in.cols == out.cols, "gather", "shape");
+  for (const int32_t row : rows) require(row >= 0 && row < in.rows, "gather", "row");
+  run_gather(in, rows, out);
+}
+
+void Backend::norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out) {
+  require(same_shape(in, out), "norm", "shape");
+  require(weight.data && weight.n == in.cols, "norm", "weight");
+  require(!bias.data || (kind == NormKind::kLayer && bias.n == in.cols), "norm", "bias");
+  run_norm(kind, in, weight, bias, eps, out);
+}
+
+void Backend::linear(WeightRows weight, Matrix in, Vector bias, Matrix out) {
+  require(weight.first_row >= 0 && weight.n_rows <= weight.weight->rows() - weight.first_row,
+          "linear", "weight rows");
+  require(in.cols == weight.weight->cols(), "linear", "input width");
+  require(in.rows == out.rows && out.cols == weight.n_rows, "linear", "output");
+  require(!bias.data || bias.n == out.cols, "linear", "bias");
+  if (!cancelled()) run_linear(weight, in, bias, out);
+}
+
+void Backend::add(Matrix x, Matrix y, float scale) {
+  require(same_shape(x, y), "add", "shape");
+  run_add(x, y, scale);
+}
+
+void Backend::scale(Matrix x, float factor) { run_scale(x, factor); }
+
+void Backend::softcap(Matrix x, float cap) {
+  require(cap > 0, "softcap", "cap");
+  run_softcap(x, cap);
+}
+
+void Backend::activate(Activation kind, Matrix x) { run_activate(kind, x); }
+
+void Backend::gate(Activation kind, Matrix gate, Matrix up, Matrix out) {
+  require(same_shape(gate, up) && same_shape(gate, out), "gate", "shape");
+  run_gate(kind, gate, up, out);
+}
+
+void Backend::scale_by_sigmoid(Matrix x, Matrix logits) {
+  require(logits.rows == x.rows && logits.cols == 1, "scale_by_sigmoid", "shape");
+  run_scale_by_sigmoid(x, logits);
+}
+
+void Backend::rotate(Matrix x, int64_t head_width, RopeAngles angles) {
+  require(head_width > 0 && x.cols % head_width == 0, "rotate", "head width");
+  require(angles.half >= 0 && 2 * angles.half <= head_width, "rotate", "rotated width");
+  run_rotate(x, head_width, angles);
+}
+
+void Backend::store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
+  require(k.rows == step.n_rows() && same_shape(k, v), "store_kv", "rows");
+  require(k.cols == cache.n_kv_heads * cache.head_width, "store_kv", "width");
+  run_store_kv(step, cache, k, v);
+}
+
+void Backend::attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
+                     Matrix q, Matrix out) {
+  require(q.rows == step.n_rows() && same_shape(q, out), "attend", "rows");
+  require(q.cols == shape.n_heads * shape.head_width, "attend", "query width");
+  require(shape.n_kv_heads == cache.n_kv_heads && shape.head_width == cache.head_width, "attend",
+          "cache");
+  require(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0, "attend", "heads");
+  if (!cancelled()) run_attend(step, cache, shape, q, out);
+}
+
+void Backend::route(Matrix logits, bool renormalize, Routing out) {
+  require(out.n_used >= 1 && out.n_used <= logits.cols, "route", "experts used");
+  run_route(logits, renormalize, out);
+}
+
+void Backend::experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+                      const ExpertScratch& scratch, Matrix out) {
+  const int64_t n = in.rows * routing.n_used, width = scratch.gate.cols;
+  require(same_shape(in, out), "experts", "output");
+  require(bank.gate->rows() == bank.n_experts * width && bank.gate->cols() == in.cols, "experts", "gate");
+  require(bank.up->rows() == bank.gate->rows() && bank.up->cols() == in.cols, "experts", "up");
+  require(bank.down->rows() == bank.n_experts * in.cols && bank.down->cols() == width, "experts", "down");
+  require(scratch.in.rows >= n && scratch.out.rows >= n && scratch.gate.rows >= n && scratch.up.rows >= n,
+          "experts", "scratch");
+  if (!cancelled()) run_experts(bank, kind, in, routing, scratch, out);
+}
+
+}  // namespace realm

@@ -1,0 +1,107 @@
+// THE SEAM. A backend runs a small set of coarse, eager ops on its own memory; the forward (model/decoder.cpp) is
+// written once over it. Each public op checks shapes, then calls the virtual of the same name with run_ before it,
+// so that a backend's code starts from operands that fit.
+//
+// Numerics law: a row's result depends on the model and on the row's own context only, never on which rows stand
+// beside it, on chunking or on the number of threads.
+//
+// Ops do not allocate. An op may return before its work is done (sync() waits); download() waits for what it reads.
+// One thread at a time uses a backend; different backends are independent.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "backend/operands.h"
+
+namespace realm {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // "cpu avx512vnni, 2 threads": for doctor() and messages.
+  virtual std::string description() const = 0;
+
+  // ---- memory ------------------------------------------------------------------------------------------
+  // Throws kOutOfMemory with the sizes.
+  virtual std::unique_ptr<Buffer> allocate(uint64_t bytes) = 0;
+  virtual void upload(const void* host, void* device, uint64_t bytes) = 0;
+  virtual void download(const void* device, void* host, uint64_t bytes) = 0;
+  virtual void sync() = 0;
+
+  // Throws kFormat if this backend has no kernel for the format.
+  virtual std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) = 0;
+  // The decoded values of some rows, in host memory.
+  virtual void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) = 0;
+
+  // Tokens to a page of keys and values, and bytes of a page with all of a layer's heads.
+  virtual int64_t kv_page_tokens() const = 0;
+  virtual int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const = 0;
+
+  // ---- ops: T rows in a step ---------------------------------------------------------------------------
+  // out[t] = scale * table[tokens[t]]
+  void embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out);
+  // out[i] = in[rows[i]]
+  void gather(Matrix in, std::span<const int32_t> rows, Matrix out);
+  // Each row by itself; `in` and `out` may be the same.
+  void norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out);
+  // out = in * weight^T + bias
+  void linear(WeightRows weight, Matrix in, Vector bias, Matrix out);
+  // x += scale * y
+  void add(Matrix x, Matrix y, float scale);
+  void scale(Matrix x, float factor);
+  // x = cap * tanh(x / cap)
+  void softcap(Matrix x, float cap);
+  void activate(Activation kind, Matrix x);
+  // out = activation(gate) * up; `out` may be either of them.
+  void gate(Activation kind, Matrix gate, Matrix up, Matrix out);
+  // x *= sigmoid(logit) row by row: the shared expert's gate. `logits` is [T, 1].
+  void scale_by_sigmoid(Matrix x, Matrix logits);
+  // Rotates every head of every row.
+  void rotate(Matrix x, int64_t head_width, RopeAngles angles);
+  // Writes each row's key and value into its sequence's pages.
+  void store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v);
+  // out[t] = attention of row t over its own sequence's pages up to its own position.
+  void attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape, Matrix q,
+              Matrix out);
+  // Softmax over `logits` [T, X], then the n_used largest; weights summing to one if `renormalize`.
+  void route(Matrix logits, bool renormalize, Routing out);
+  // out[t] = sum over the row's experts, in index order, of weight * down(activation(gate) * up).
+  void experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+               const ExpertScratch& scratch, Matrix out);
+
+  // While `*flag` is true, ops of this backend may return early with their outputs undefined, and check_cancelled()
+  // throws kCancelled. Null: never. The flag must outlive its use.
+  void watch(const std::atomic<bool>* flag) { cancelled_ = flag; }
+  void check_cancelled() const;
+
+ protected:
+  bool cancelled() const { return cancelled_ && cancelled_->load(std::memory_order_relaxed); }
+
+ private:
+  virtual void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale,
+                         Matrix out) = 0;
+  virtual void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) = 0;
+  virtual void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
+                        Matrix out) = 0;
+  virtual void run_linear(WeightRows weight, Matrix in, Vector bias, Matrix out) = 0;
+  virtual void run_add(Matrix x, Matrix y, float scale) = 0;
+  virtual void run_scale(Matrix x, float factor) = 0;
+  virtual void run_softcap(Matrix x, float cap) = 0;
+  virtual void run_activate(Activation kind, Matrix x) = 0;
+  virtual void run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) = 0;
+  virtual void run_scale_by_sigmoid(Matrix x, Matrix logits) = 0;
+  virtual void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) = 0;
+  virtual void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) = 0;
+  virtual void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
+                          Matrix q, Matrix out) = 0;
+  virtual void run_route(Matrix logits, bool renormalize, Routing out) = 0;
+  virtual void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+                           const ExpertScratch& scratch, Matrix out) = 0;
+
+  const std::atomic<bool>* cancelled_ = nullptr;
+};
+
+}  // namespace realm

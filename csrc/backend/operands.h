@@ -1,0 +1,138 @@
+// What ops take: views that carry their shapes, weights and the description of a step. A view's pointer is an address
+// of the backend that made it (on the CPU and on Metal also a host address). Views own nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "backend/kinds.h"
+#include "tensor/dtype.h"
+
+namespace realm {
+
+// [rows, cols] f32, dense. Activations are always f32.
+struct Matrix {
+  float* data = nullptr;
+  int64_t rows = 0, cols = 0;
+
+  Matrix first_rows(int64_t n) const { return {data, n, cols}; }
+  // The same memory with rows cut into pieces of `width`: [T, H * D] as [T * H, D].
+  Matrix as_rows_of(int64_t width) const { return {data, rows * (cols / width), width}; }
+};
+
+// [n] f32; data is null when a model does not have it.
+struct Vector {
+  const float* data = nullptr;
+  int64_t n = 0;
+};
+
+// Memory of a backend.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  std::byte* data() const { return data_; }
+  uint64_t bytes() const { return bytes_; }
+
+ protected:
+  std::byte* data_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+// A weight matrix as its backend keeps it. A bank of experts is one weight with the experts' rows one after another.
+class Weight {
+ public:
+  virtual ~Weight() = default;
+  DType dtype() const { return dtype_; }
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+
+ protected:
+  Weight(DType dtype, int64_t rows, int64_t cols) : dtype_(dtype), rows_(rows), cols_(cols) {}
+
+ private:
+  DType dtype_;
+  int64_t rows_, cols_;
+};
+
+// Some rows of a weight: what linear() multiplies with.
+struct WeightRows {
+  const Weight* weight;
+  int64_t first_row, n_rows;
+
+  WeightRows(const Weight& whole) : weight(&whole), first_row(0), n_rows(whole.rows()) {}
+  WeightRows(const Weight& bank, int64_t first, int64_t n) : weight(&bank), first_row(first), n_rows(n) {}
+};
+
+// Encoded rows in host memory, kept alive by `owner`.
+struct WeightBytes {
+  DType dtype;
+  int64_t rows, cols;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+
+// One layer's keys and values: pages of the backend's page size, whose inner layout is its own affair.
+struct KvLayer {
+  std::byte* data = nullptr;
+  KvType type = KvType::kF16;
+  int64_t n_kv_heads = 0, head_width = 0;
+  int64_t n_pages = 0;
+};
+
+// One sequence's rows in a step: rows first_row .. first_row + n_rows - 1 stand at positions first_pos, first_pos + 1,
+// ... and `pages[i]` holds the keys and values of the positions from i * page size on.
+struct SequenceSpan {
+  int32_t first_row = 0, n_rows = 0;
+  int32_t first_pos = 0;
+  int32_t planned_tokens = 0;  // the length this sequence may reach, fixed for its life
+  std::span<const int32_t> pages;
+};
+
+// The ragged input of one forward: prefill, chunked prefill, decode and verification alike.
+struct StepBatch {
+  std::span<const int32_t> tokens;       // [T]
+  std::span<const int32_t> positions;    // [T]
+  std::span<const SequenceSpan> spans;   // cover the rows 0 .. T - 1 in order
+  std::span<const int32_t> rows_wanted;  // whose logits are computed, ascending
+
+  int64_t n_rows() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+struct AttentionShape {
+  int64_t n_heads, n_kv_heads, head_width;
+  float scale;
+  float softcap = 0;  // 0: none
+  int64_t window = 0;  // a row sees itself and the window - 1 positions before; 0: all
+};
+
+// cos and sin of every row's angles: [T, half], planned on the host once per step.
+struct RopeAngles {
+  const float* cos;
+  const float* sin;
+  int64_t half;      // pairs rotated; the rest of a head stays
+  bool interleaved;  // pairs (2i, 2i + 1), else (i, i + half)
+};
+
+// The experts chosen for each row, [T, n_used], by descending probability, ties by lower index.
+struct Routing {
+  int32_t* expert;
+  float* weight;
+  int64_t n_used;
+};
+
+struct ExpertBank {
+  const Weight* gate;
+  const Weight* up;
+  const Weight* down;
+  int64_t n_experts;
+};
+
+// Working memory of experts(): for T * n_used rows.
+struct ExpertScratch {
+  Matrix in, out;      // [T * n_used, E]
+  Matrix gate, up;     // [T * n_used, F]
+};
+
+}  // namespace realm

@@ -1,0 +1,44 @@
+// Which backends this build has and what they find on this machine. Each backend defines its probe
+// in its own folder; a backend that was not built is a file (no_cuda.cpp, no_metal.cpp) that says
+// so. Nobody above sees a backend's folder: this header is the only way in.
+//
+// A probe never throws and never needs a driver: what is missing is a reason, in words. Probes may
+// be called from any thread; the first one of an accelerator may take seconds, so nothing calls
+// them at load time. Seen by .cu files: valid C++17.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace realm {
+
+struct DeviceInfo {
+  std::string kind;  // "cpu", "cuda", "metal"
+  int index = 0;     // among the devices of its kind
+  std::string name;
+  std::vector<std::string> features;
+  uint64_t memory_bytes = 0;  // 0: not known
+};
+
+struct BackendProbe {
+  std::string kind;
+  bool available = false;
+  std::string reason;  // why not, or what a user may want to know; may be empty when available
+  std::vector<DeviceInfo> devices;
+};
+
+BackendProbe probe_cpu();
+BackendProbe probe_cuda();
+BackendProbe probe_metal();
+
+class Backend;
+
+// Runs on `n_threads` of the process's shared pool; 0 means all usable processors.
+std::unique_ptr<Backend> make_cpu_backend(int n_threads);
+
+// All probes, in that order.
+std::vector<BackendProbe> probe_backends();
+
+}  // namespace realm

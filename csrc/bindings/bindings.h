@@ -1,0 +1,18 @@
+// The parts of the Python extension, one function per subject, called once by module.cpp. Bindings
+// convert and hold references; they compute nothing, and release the GIL around whatever does.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace realm::bindings {
+
+void bind_errors();
+void bind_devices(pybind11::module_& m);
+void bind_quant(pybind11::module_& m);
+void bind_gguf(pybind11::module_& m);
+void bind_gguf_write(pybind11::module_& m);
+void bind_requantize(pybind11::module_& m);
+void bind_model(pybind11::module_& m);
+void bind_vocabulary(pybind11::module_& m);
+
+}  // namespace realm::bindings

@@ -1,0 +1,14 @@
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace realm::bindings;
+  m.doc() = "The compiled core of realm_ext; use realm_ext itself.";
+  bind_errors();
+  bind_devices(m);
+  bind_quant(m);
+  bind_gguf(m);
+  bind_gguf_write(m);
+  bind_requantize(m);
+  bind_model(m);
+  bind_vocabulary(m);
+}

@@ -1,0 +1,69 @@
+#include "cpu/cpu_backend.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "backend/registry.h"
+#include "cpu/dispatch.h"
+#include "cpu/kv_layout.h"
+#include "cpu/weight.h"
+
+namespace realm {
+
+namespace cpu {
+
+namespace {
+
+constexpr uint64_t kAlignment = 64;  // a cache line, and the widest vector
+
+class HostBuffer final : public Buffer {
+ public:
+  explicit HostBuffer(uint64_t bytes) {
+    const uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    // Not touched here: the system commits pages when they are first written.
+    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded ? padded : kAlignment));
+    if (!data_) fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(bytes));
+    bytes_ = bytes;
+  }
+  ~HostBuffer() override { std::free(data_); }
+};
+
+}  // namespace
+
+CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<ThreadPool> pool)
+    : kernels_(kernels), pool_(std::move(pool)) {}
+
+std::string CpuBackend::description() const {
+  return concat("cpu ", kernels_.compiled_for(), ", ", pool_->n_threads(), " threads");
+}
+
+std::unique_ptr<Buffer> CpuBackend::allocate(uint64_t bytes) { return std::make_unique<HostBuffer>(bytes); }
+
+void CpuBackend::upload(const void* host, void* device, uint64_t bytes) { std::memcpy(device, host, bytes); }
+
+void CpuBackend::download(const void* device, void* host, uint64_t bytes) { std::memcpy(host, device, bytes); }
+
+std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
+  return std::make_unique<CpuWeight>(bytes);
+}
+
+void CpuBackend::decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) {
+  for (int64_t i = 0; i < n_rows; ++i) {
+    as_cpu(weight).decode(kernels_, first_row + i, 0, weight.cols(), out + i * weight.cols());
+  }
+}
+
+int64_t CpuBackend::kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const {
+  return n_kv_heads * kv_layout(type, static_cast<int>(head_width)).bytes;
+}
+
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
+  const int n = n_threads > 0 ? n_threads : usable_processors();
+  return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(active_cpu_level()), ThreadPool::shared(n));
+}
+
+}  // namespace realm

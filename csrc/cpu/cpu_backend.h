@@ -1,0 +1,58 @@
+// The CPU backend: the default everywhere, and the reference of the others. Ops are spread over files by family
+// (matmul, attention, elementwise, experts); each splits its work into chunks for the pool, and no result depends on the
+// split. Device memory is host memory; every op is done when it returns.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/thread_pool.h"
+#include "cpu/kernels.h"
+
+namespace realm::cpu {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const Kernels& kernels, std::shared_ptr<ThreadPool> pool);
+
+  std::string description() const override;
+  std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
+  void upload(const void* host, void* device, uint64_t bytes) override;
+  void download(const void* device, void* host, uint64_t bytes) override;
+  void sync() override {}
+  std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) override;
+  void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) override;
+  int64_t kv_page_tokens() const override { return kLanes; }
+  int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
+
+ private:
+  void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out) override;
+  void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) override;
+  void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out) override;
+  void run_linear(WeightRows weight, Matrix in, Vector bias, Matrix out) override;
+  void run_add(Matrix x, Matrix y, float scale) override;
+  void run_scale(Matrix x, float factor) override;
+  void run_softcap(Matrix x, float cap) override;
+  void run_activate(Activation kind, Matrix x) override;
+  void run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) override;
+  void run_scale_by_sigmoid(Matrix x, Matrix logits) override;
+  void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) override;
+  void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) override;
+  void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape, Matrix q,
+                  Matrix out) override;
+  void run_route(Matrix logits, bool renormalize, Routing out) override;
+  void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+                   const ExpertScratch& scratch, Matrix out) override;
+
+  // Calls body(row) for every row, on the pool when there is enough to do.
+  template <class Body>
+  void for_each_row(int64_t rows, int64_t cols, Body body);
+  void run_expert(const ExpertBank& bank, Activation kind, int64_t expert, int64_t n,
+                  const ExpertScratch& scratch);
+
+  const Kernels& kernels_;
+  std::shared_ptr<ThreadPool> pool_;
+};
+
+}  // namespace realm::cpu

@@ -1,0 +1,32 @@
+# Decides whether the CUDA backend is built: sets REALM_CUDA_SOURCES. Included at the top level, because a
+# language must be enabled above every target that links its objects.
+include(CheckLanguage)
+
+set(REALM_CUDA_SOURCES cuda/no_cuda.cpp)
+if(REALM_CUDA STREQUAL "OFF")
+  return()
+endif()
+if(NOT REALM_CUDA MATCHES "^(AUTO|ON)$")
+  message(FATAL_ERROR "REALM_CUDA is '${REALM_CUDA}'; it must be AUTO, ON or OFF")
+endif()
+
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(REALM_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "REALM_CUDA=ON, but no working CUDA compiler was found; put nvcc on the PATH or set CUDACXX")
+  endif()
+  message(STATUS "CUDA: no compiler found, building for the CPU only")
+  return()
+endif()
+
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90a-real 90-virtual)
+endif()
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+enable_language(CUDA)
+set(REALM_CUDA_COMPILER "${CMAKE_CUDA_COMPILER_ID} ${CMAKE_CUDA_COMPILER_VERSION}")
+message(STATUS "CUDA: building with ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}")
+set(REALM_CUDA_SOURCES cuda/probe.cu)

@@ -1,0 +1,43 @@
+// A loaded model: configuration, weights and the backend they live on. Immutable once made, apart from the lock that
+// lets one computation at a time use the backend; share it between threads and sequences freely.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "backend/backend.h"
+#include "gguf/reader.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+namespace realm {
+
+struct ModelOptions {
+  int n_threads = 0;  // 0: every processor this process may use
+  LoadOptions load;
+};
+
+class Model {
+ public:
+  // Throws kFormat for a file that is not a model we can compute, kCancelled, kOutOfMemory.
+  static std::shared_ptr<Model> load(std::shared_ptr<const gguf::GgufFile> file, const ModelOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const gguf::Metadata& metadata() const { return file_->metadata(); }
+  const ModelWeights& weights() const { return weights_; }
+
+  // The backend may be used while the lock is held.
+  std::unique_lock<std::mutex> lock_backend() { return std::unique_lock(backend_mutex_); }
+  Backend& backend() { return *backend_; }
+
+ private:
+  Model() = default;
+
+  std::shared_ptr<const gguf::GgufFile> file_;
+  ModelConfig config_;
+  std::unique_ptr<Backend> backend_;
+  ModelWeights weights_;  // after the backend, so destroyed before it
+  std::mutex backend_mutex_;
+};
+
+}  // namespace realm

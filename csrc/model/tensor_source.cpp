@@ -1,0 +1,122 @@
+#include "model/tensor_source.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "quant/formats.h"
+
+namespace realm {
+
+namespace {
+
+// Memory of our own for a tensor's bytes, aligned for any kernel; not cleared, since it is read into at once.
+std::shared_ptr<std::byte> make_bytes(uint64_t n) {
+  constexpr std::align_val_t kAlignment{64};
+  auto* memory = static_cast<std::byte*>(::operator new(std::max<uint64_t>(n, 1), kAlignment));
+  return {memory, [](std::byte* p) { ::operator delete(p, kAlignment); }};
+}
+
+bool has_extents(const Shape& shape, int64_t rows, int64_t cols) {
+  return shape.rank() >= 2 && shape.row_elements() == static_cast<uint64_t>(cols) &&
+         shape.rows() == static_cast<uint64_t>(rows);
+}
+
+}  // namespace
+
+TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend, const LoadOptions& options)
+    : file_(std::move(file)), backend_(backend), options_(options), taken_(file_->tensors().size(), false) {
+  for (const gguf::TensorInfo& info : file_->tensors()) bytes_total_ += info.bytes;
+}
+
+const gguf::TensorInfo& TensorSource::take(const std::string& name) {
+  const gguf::TensorInfo* info = file_->find(name);
+  if (!info) fail(ErrorCode::kFormat, "tensor ", quoted(name), " is missing");
+  taken_[static_cast<size_t>(info - file_->tensors().data())] = true;
+  return *info;
+}
+
+WeightBytes TensorSource::fetch(const std::string& name, int64_t rows, int64_t cols) {
+  const gguf::TensorInfo& info = take(name);
+  if (!has_extents(info.shape, rows, cols)) {
+    fail(ErrorCode::kFormat, "tensor ", quoted(name), " has shape ", to_string(info.shape), "; this model needs ",
+         rows, " rows of ", cols);
+  }
+  bytes_ += info.bytes;
+  report(info.bytes);
+  if (options_.mapped) return {info.dtype, rows, cols, file_->view(info), file_};
+  const auto memory = make_bytes(info.bytes);
+  const std::span<std::byte> bytes(memory.get(), info.bytes);
+  file_->read(info, bytes);
+  return {info.dtype, rows, cols, bytes, memory};
+}
+
+void TensorSource::report(uint64_t bytes) {
+  bytes_done_ += bytes;
+  if (options_.progress && !options_.progress(bytes_done_, bytes_total_)) {
+    fail(ErrorCode::kCancelled, "loading was cancelled");
+  }
+}
+
+std::unique_ptr<Weight> TensorSource::matrix(const std::string& name, int64_t rows, int64_t cols) {
+  return backend_.load_weight(fetch(name, rows, cols));
+}
+
+std::vector<std::unique_ptr<Weight>> TensorSource::split_matrix(const std::string& name,
+                                                                const std::vector<int64_t>& rows, int64_t cols) {
+  int64_t total = 0;
+  for (const int64_t n : rows) total += n;
+  WeightBytes whole = fetch(name, total, cols);
+  const uint64_t row_bytes = whole.bytes.size() / static_cast<uint64_t>(total);
+  std::vector<std::unique_ptr<Weight>> parts;
+  uint64_t offset = 0;
+  for (const int64_t n : rows) {
+    const uint64_t bytes = static_cast<uint64_t>(n) * row_bytes;
+    parts.push_back(backend_.load_weight({whole.dtype, n, cols, whole.bytes.subspan(offset, bytes), whole.owner}));
+    offset += bytes;
+  }
+  return parts;
+}
+
+std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n) {
+  const gguf::TensorInfo& info = take(name);
+  if (info.shape.elements() != static_cast<uint64_t>(n)) {
+    fail(ErrorCode::kFormat, "tensor ", quoted(name), " has shape ", to_string(info.shape), "; this model needs [", n,
+         "]");
+  }
+  std::vector<float> values(static_cast<size_t>(n));
+  file_->read_f32(info, values.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) {
+      fail(ErrorCode::kFormat, "tensor ", quoted(name), ": element ", i, " is ", values[i]);
+    }
+  }
+  bytes_ += info.bytes;
+  report(info.bytes);
+  return values;
+}
+
+Vector TensorSource::vector(const std::string& name, int64_t n) {
+  const std::vector<float> values = host_vector(name, n);
+  auto buffer = backend_.allocate(values.size() * sizeof(float));
+  backend_.upload(values.data(), buffer->data(), values.size() * sizeof(float));
+  const Vector view{reinterpret_cast<const float*>(buffer->data()), n};
+  vectors_.push_back(std::move(buffer));
+  return view;
+}
+
+Vector TensorSource::optional_vector(const std::string& name, int64_t n) {
+  return has(name) ? vector(name, n) : Vector{};
+}
+
+std::vector<std::unique_ptr<Buffer>> TensorSource::finish() {
+  for (size_t i = 0; i < taken_.size(); ++i) {
+    if (!taken_[i]) {
+      fail(ErrorCode::kFormat, "tensor ", quoted(file_->tensors()[i].name),
+           " has no place in this architecture; computing without it would give wrong answers");
+    }
+  }
+  return std::move(vectors_);
+}
+
+}  // namespace realm

@@ -1,0 +1,46 @@
+// Fetching a model file's tensors by name for a backend: shapes are checked, what was fetched is remembered, and what
+// was not is refused at the end.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/weights.h"
+
+namespace realm {
+
+class TensorSource {
+ public:
+  TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend, const LoadOptions& options);
+
+  bool has(const std::string& name) const { return file_->find(name) != nullptr; }
+
+  // A matrix of exactly this shape; [experts, rows, cols] banks count their rows together.
+  std::unique_ptr<Weight> matrix(const std::string& name, int64_t rows, int64_t cols);
+  // Successive row ranges of one fused matrix.
+  std::vector<std::unique_ptr<Weight>> split_matrix(const std::string& name, const std::vector<int64_t>& rows,
+                                                    int64_t cols);
+  // A vector of finite values in the backend's memory, which finish() hands over.
+  Vector vector(const std::string& name, int64_t n);
+  Vector optional_vector(const std::string& name, int64_t n);
+  std::vector<float> host_vector(const std::string& name, int64_t n);
+
+  // Throws kFormat if the file has tensors that nobody asked for; gives the memory of the vectors.
+  std::vector<std::unique_ptr<Buffer>> finish();
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  const gguf::TensorInfo& take(const std::string& name);
+  WeightBytes fetch(const std::string& name, int64_t rows, int64_t cols);
+  void report(uint64_t bytes);
+
+  std::shared_ptr<const gguf::GgufFile> file_;
+  Backend& backend_;
+  const LoadOptions& options_;
+  std::vector<bool> taken_;
+  std::vector<std::unique_ptr<Buffer>> vectors_;
+  uint64_t bytes_ = 0, bytes_done_ = 0, bytes_total_ = 0;
+};
+
+}  // namespace realm

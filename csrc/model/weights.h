@@ -1,0 +1,62 @@
+// A model's tensors on a backend, by role. Fused file tensors (q, k, v in one) are split into rows here, so that the
+// forward knows one shape of block. Every tensor of the file finds its place or the file is refused: nothing that a
+// model was trained with is ignored.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "gguf/reader.h"
+#include "model/config.h"
+#include "model/rope.h"
+
+namespace realm {
+
+// A weight and its bias; the bias is empty when the file has none.
+struct Linear {
+  std::unique_ptr<Weight> weight;
+  Vector bias;
+};
+
+struct NormWeights {
+  Vector weight, bias;
+};
+
+struct LayerWeights {
+  NormWeights attention_norm, feed_forward_norm, post_attention_norm, post_feed_forward_norm;
+  NormWeights q_norm, k_norm;
+  Linear q, k, v, o;
+  Linear gate, up, down;
+  // Mixture of experts.
+  Linear router;
+  std::unique_ptr<Weight> expert_gate, expert_up, expert_down;
+  Linear shared_gate, shared_up, shared_down, shared_router;
+};
+
+struct ModelWeights {
+  std::unique_ptr<Weight> embedding, positions, own_head;
+  Vector head_bias;
+  NormWeights output_norm;
+  std::vector<LayerWeights> layers;
+  RopeFactors rope_factors;
+  std::vector<std::unique_ptr<Buffer>> vectors;  // memory of the small vectors
+  uint64_t bytes = 0;               // of all weights, as stored
+
+  const Weight& head() const { return own_head ? *own_head : *embedding; }
+};
+
+struct LoadOptions {
+  bool mapped = false;  // use the file's pages in place: instant, and at the mercy of whoever can truncate the file
+  // Called as loading goes on; false cancels (kCancelled).
+  std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress;
+};
+
+// Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are not finite.
+ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config,
+                          Backend& backend, const LoadOptions& options);
+
+}  // namespace realm
