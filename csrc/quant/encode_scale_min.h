@@ -44,8 +44,8 @@ struct LineCandidates {
 };
 
 // Lines that map the quants 0 .. top to [0, range] with each end moved by -0.6, -0.2, 0.2 or 0.6 of
-// a step. Ends moved out matter for values that lie on a grid of their own and leave its last level
-// unused; without them such values err six times as much.
+// a step. Moves out are for values on a grid of their own that leave a level unused: integers -8 ..
+// 7 in Q4_K err a sixth of what they do when moves end at -0.3.
 inline LineCandidates lines_over(float range, float top) {
   LineCandidates lines;
   const float step = range / top;
