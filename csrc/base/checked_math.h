@@ -1,5 +1,5 @@
-// Arithmetic on numbers that came from a stranger. Each function either gives the exact result or says
-// that there is none; nothing wraps. Header-only, C++17.
+// Arithmetic on numbers that came from a stranger. Each function either gives the exact result or
+// says that there is none; nothing wraps. Header-only, C++17.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,8 @@ constexpr bool range_fits(uint64_t offset, uint64_t bytes, uint64_t size) {
   return offset <= size && bytes <= size - offset;
 }
 
-constexpr bool is_power_of_two(uint64_t value) { return value != 0 && (value & (value - 1)) == 0; }
+constexpr bool is_power_of_two(uint64_t value) {
+  return value != 0 && (value & (value - 1)) == 0;
+}
 
 }  // namespace realm
