@@ -1,5 +1,6 @@
-// The checks of every op. What they catch is our own mistake (a model that passed its load checks cannot fail them),
-// so they are kInternal; they stay on in release builds because an op costs far more than its check.
+// The checks of every op. What they catch is our own mistake (a model that passed its load checks
+// cannot fail them), so they are kInternal; they stay on in release builds because an op costs far
+// more than its check.
 #include "backend/backend.h"
 
 #include "base/error.h"
@@ -12,7 +13,9 @@ void require(bool fits, const char* op, const char* what) {
   if (!fits) fail(ErrorCode::kInternal, "operands of ", op, " do not fit: ", what);
 }
 
-bool same_shape(Matrix a, Matrix b) { return a.rows == b.rows && a.cols == b.cols; }
+bool same_shape(Matrix a, Matrix b) {
+  return a.rows == b.rows && a.cols == b.cols;
+}
 
 }  // namespace
 
@@ -23,7 +26,8 @@ void Backend::check_cancelled() const {
 void Backend::embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out) {
   require(static_cast<int64_t>(tokens.size()) == out.rows, "embed", "rows");
   require(table.cols() == out.cols, "embed", "width");
-  for (const int32_t token : tokens) require(token >= 0 && token < table.rows(), "embed", "token id");
+  for (const int32_t token : tokens)
+    require(token >= 0 && token < table.rows(), "embed", "token id");
   run_embed(table, tokens, scale, out);
 }
 
@@ -54,14 +58,18 @@ void Backend::add(Matrix x, Matrix y, float scale) {
   run_add(x, y, scale);
 }
 
-void Backend::scale(Matrix x, float factor) { run_scale(x, factor); }
+void Backend::scale(Matrix x, float factor) {
+  run_scale(x, factor);
+}
 
 void Backend::softcap(Matrix x, float cap) {
   require(cap > 0, "softcap", "cap");
   run_softcap(x, cap);
 }
 
-void Backend::activate(Activation kind, Matrix x) { run_activate(kind, x); }
+void Backend::activate(Activation kind, Matrix x) {
+  run_activate(kind, x);
+}
 
 void Backend::gate(Activation kind, Matrix gate, Matrix up, Matrix out) {
   require(same_shape(gate, up) && same_shape(gate, out), "gate", "shape");
@@ -104,10 +112,13 @@ void Backend::experts(const ExpertBank& bank, Activation kind, Matrix in, Routin
                       const ExpertScratch& scratch, Matrix out) {
   const int64_t n = in.rows * routing.n_used, width = scratch.gate.cols;
   require(same_shape(in, out), "experts", "output");
-  require(bank.gate->rows() == bank.n_experts * width && bank.gate->cols() == in.cols, "experts", "gate");
+  require(bank.gate->rows() == bank.n_experts * width && bank.gate->cols() == in.cols, "experts",
+          "gate");
   require(bank.up->rows() == bank.gate->rows() && bank.up->cols() == in.cols, "experts", "up");
-  require(bank.down->rows() == bank.n_experts * in.cols && bank.down->cols() == width, "experts", "down");
-  require(scratch.in.rows >= n && scratch.out.rows >= n && scratch.gate.rows >= n && scratch.up.rows >= n,
+  require(bank.down->rows() == bank.n_experts * in.cols && bank.down->cols() == width, "experts",
+          "down");
+  require(scratch.in.rows >= n && scratch.out.rows >= n && scratch.gate.rows >= n &&
+              scratch.up.rows >= n,
           "experts", "scratch");
   if (!cancelled()) run_experts(bank, kind, in, routing, scratch, out);
 }

@@ -1,12 +1,12 @@
-// THE SEAM. A backend runs a small set of coarse, eager ops on its own memory; the forward (model/decoder.cpp) is
-// written once over it. Each public op checks shapes, then calls the virtual of the same name with run_ before it,
-// so that a backend's code starts from operands that fit.
+// THE SEAM. A backend runs a small set of coarse, eager ops on its own memory; the forward
+// (model/decoder.cpp) is written once over it. Each public op checks shapes, then calls the virtual
+// of the same name with run_ before it, so that a backend's code starts from operands that fit.
 //
-// Numerics law: a row's result depends on the model and on the row's own context only, never on which rows stand
-// beside it, on chunking or on the number of threads.
+// Numerics law: a row's result depends on the model and on the row's own context only, never on
+// which rows stand beside it, on chunking or on the number of threads.
 //
-// Ops do not allocate. An op may return before its work is done (sync() waits); download() waits for what it reads.
-// One thread at a time uses a backend; different backends are independent.
+// Ops do not allocate. An op may return before its work is done (sync() waits); download() waits
+// for what it reads. One thread at a time uses a backend; different backends are independent.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,8 @@ class Backend {
   // "cpu avx512vnni, 2 threads": for doctor() and messages.
   virtual std::string description() const = 0;
 
-  // ---- memory ------------------------------------------------------------------------------------------
+  // ---- memory
+  // ------------------------------------------------------------------------------------------
   // Throws kOutOfMemory with the sizes.
   virtual std::unique_ptr<Buffer> allocate(uint64_t bytes) = 0;
   virtual void upload(const void* host, void* device, uint64_t bytes) = 0;
@@ -40,8 +41,9 @@ class Backend {
   virtual int64_t kv_page_tokens() const = 0;
   virtual int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const = 0;
 
-  // ---- ops: T rows in a step ---------------------------------------------------------------------------
-  // out[t] = scale * table[tokens[t]]
+  // ---- ops: T rows in a step
+  // --------------------------------------------------------------------------- out[t] = scale *
+  // table[tokens[t]]
   void embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out);
   // out[i] = in[rows[i]]
   void gather(Matrix in, std::span<const int32_t> rows, Matrix out);
@@ -72,8 +74,8 @@ class Backend {
   void experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                const ExpertScratch& scratch, Matrix out);
 
-  // While `*flag` is true, ops of this backend may return early with their outputs undefined, and check_cancelled()
-  // throws kCancelled. Null: never. The flag must outlive its use.
+  // While `*flag` is true, ops of this backend may return early with their outputs undefined, and
+  // check_cancelled() throws kCancelled. Null: never. The flag must outlive its use.
   void watch(const std::atomic<bool>* flag) { cancelled_ = flag; }
   void check_cancelled() const;
 

@@ -1,4 +1,5 @@
-// The few choices an op can make, shared by the seam and by kernels. Valid C++17, CUDA and Metal; includes nothing.
+// The few choices an op can make, shared by the seam and by kernels. Valid C++17, CUDA and Metal;
+// includes nothing.
 #pragma once
 
 namespace realm {

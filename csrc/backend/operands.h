@@ -1,5 +1,6 @@
-// What ops take: views that carry their shapes, weights and the description of a step. A view's pointer is an address
-// of the backend that made it (on the CPU and on Metal also a host address). Views own nothing.
+// What ops take: views that carry their shapes, weights and the description of a step. A view's
+// pointer is an address of the backend that made it (on the CPU and on Metal also a host address).
+// Views own nothing.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +41,8 @@ class Buffer {
   uint64_t bytes_ = 0;
 };
 
-// A weight matrix as its backend keeps it. A bank of experts is one weight with the experts' rows one after another.
+// A weight matrix as its backend keeps it. A bank of experts is one weight with the experts' rows
+// one after another.
 class Weight {
  public:
   virtual ~Weight() = default;
@@ -62,7 +64,8 @@ struct WeightRows {
   int64_t first_row, n_rows;
 
   WeightRows(const Weight& whole) : weight(&whole), first_row(0), n_rows(whole.rows()) {}
-  WeightRows(const Weight& bank, int64_t first, int64_t n) : weight(&bank), first_row(first), n_rows(n) {}
+  WeightRows(const Weight& bank, int64_t first, int64_t n)
+      : weight(&bank), first_row(first), n_rows(n) {}
 };
 
 // Encoded rows in host memory, kept alive by `owner`.
@@ -73,7 +76,8 @@ struct WeightBytes {
   std::shared_ptr<const void> owner;
 };
 
-// One layer's keys and values: pages of the backend's page size, whose inner layout is its own affair.
+// One layer's keys and values: pages of the backend's page size, whose inner layout is its own
+// affair.
 struct KvLayer {
   std::byte* data = nullptr;
   KvType type = KvType::kF16;
@@ -81,7 +85,8 @@ struct KvLayer {
   int64_t n_pages = 0;
 };
 
-// One sequence's rows in a step: rows first_row .. first_row + n_rows - 1 stand at positions first_pos, first_pos + 1,
+// One sequence's rows in a step: rows first_row .. first_row + n_rows - 1 stand at positions
+// first_pos, first_pos + 1,
 // ... and `pages[i]` holds the keys and values of the positions from i * page size on.
 struct SequenceSpan {
   int32_t first_row = 0, n_rows = 0;
@@ -103,7 +108,7 @@ struct StepBatch {
 struct AttentionShape {
   int64_t n_heads, n_kv_heads, head_width;
   float scale;
-  float softcap = 0;  // 0: none
+  float softcap = 0;   // 0: none
   int64_t window = 0;  // a row sees itself and the window - 1 positions before; 0: all
 };
 
@@ -131,8 +136,8 @@ struct ExpertBank {
 
 // Working memory of experts(): for T * n_used rows.
 struct ExpertScratch {
-  Matrix in, out;      // [T * n_used, E]
-  Matrix gate, up;     // [T * n_used, F]
+  Matrix in, out;   // [T * n_used, E]
+  Matrix gate, up;  // [T * n_used, F]
 };
 
 }  // namespace realm

@@ -3,9 +3,8 @@
 // model and its target. The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as
 // easy as 1, 2, 3", 2011), whose published vectors tests/cpp/counter_rng_test.cpp holds.
 //
-// Header-only, no state, any thread; integer and basic double operations only, so the bits are
-// those of every machine. What is keyed how is part of what a seed means: a change gives other
-// texts.
+// No state, any thread; integer and basic double operations only, so the bits are those of every
+// machine. What is keyed how is part of what a seed means: a change gives other texts.
 #pragma once
 
 #include <array>
@@ -76,5 +75,8 @@ class TokenNoise {
   uint32_t pair_ = 0xffffffff;  // no token's
   PhiloxBlock block_{};
 };
+
+// A seed for a request that names none, from the operating system.
+uint64_t fresh_seed();
 
 }  // namespace realm

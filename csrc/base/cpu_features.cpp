@@ -31,9 +31,13 @@ std::vector<CpuLevel> detect() {
   return levels;
 }
 #elif defined(__aarch64__) || defined(_M_ARM64)
-std::vector<CpuLevel> detect() { return {CpuLevel::kBaseline, CpuLevel::kNeon}; }
+std::vector<CpuLevel> detect() {
+  return {CpuLevel::kBaseline, CpuLevel::kNeon};
+}
 #else
-std::vector<CpuLevel> detect() { return {CpuLevel::kBaseline}; }
+std::vector<CpuLevel> detect() {
+  return {CpuLevel::kBaseline};
+}
 #endif
 
 std::string supported_names() {
@@ -57,11 +61,16 @@ std::string read_model_name() {
 
 const char* cpu_level_name(CpuLevel level) {
   switch (level) {
-    case CpuLevel::kBaseline: return "baseline";
-    case CpuLevel::kAvx2: return "avx2";
-    case CpuLevel::kAvx512: return "avx512";
-    case CpuLevel::kAvx512Vnni: return "avx512vnni";
-    case CpuLevel::kNeon: return "neon";
+    case CpuLevel::kBaseline:
+      return "baseline";
+    case CpuLevel::kAvx2:
+      return "avx2";
+    case CpuLevel::kAvx512:
+      return "avx512";
+    case CpuLevel::kAvx512Vnni:
+      return "avx512vnni";
+    case CpuLevel::kNeon:
+      return "neon";
   }
   return "unknown";
 }

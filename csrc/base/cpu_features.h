@@ -1,6 +1,6 @@
-// Which instruction set the CPU kernels use. One binary carries every level of its architecture; the best one
-// that the machine has is taken at run time, or the one that REALM_CPU_ISA names. A level that the machine
-// lacks is refused, never silently replaced.
+// Which instruction set the CPU kernels use. One binary carries every level of its architecture;
+// the best one that the machine has is taken at run time, or the one that REALM_CPU_ISA names. A
+// level that the machine lacks is refused, never silently replaced.
 #pragma once
 
 #include <span>
@@ -22,9 +22,9 @@ const char* cpu_level_name(CpuLevel level);
 // Levels that this machine runs, slowest first; never empty.
 std::span<const CpuLevel> supported_cpu_levels();
 
-// The level that kernels use: REALM_CPU_ISA if set, else the last supported one. Read from the environment at
-// each call, so a test may change it between two engines. Throws kInvalidRequest for a name that is unknown or
-// a level that this machine lacks.
+// The level that kernels use: REALM_CPU_ISA if set, else the last supported one. Read from the
+// environment at each call, so a test may change it between two engines. Throws kInvalidRequest for
+// a name that is unknown or a level that this machine lacks.
 CpuLevel active_cpu_level();
 
 // As the operating system names the processor; empty if it does not.

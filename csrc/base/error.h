@@ -57,8 +57,8 @@ template <class... Parts>
 #ifdef NDEBUG
 #define REALM_DCHECK(condition) ((void)0)
 #else
-#define REALM_DCHECK(condition)                                                          \
-  ((condition) ? (void)0                                                                 \
-               : ::realm::fail(::realm::ErrorCode::kInternal, "broken invariant at ",    \
-                               __FILE__, ":", __LINE__, ": ", #condition))
+#define REALM_DCHECK(condition)                                                                 \
+  ((condition) ? (void)0                                                                        \
+               : ::realm::fail(::realm::ErrorCode::kInternal, "broken invariant at ", __FILE__, \
+                               ":", __LINE__, ": ", #condition))
 #endif

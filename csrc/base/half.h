@@ -1,5 +1,6 @@
-// Scalar conversions between float and the 16-bit and 8-bit floats of weight files. Exact by IEEE rules:
-// f16 and bf16 round to nearest even; NaN stays NaN (quiet), infinities stay. C++17, no state.
+// Scalar conversions between float and the 16-bit and 8-bit floats of weight files. Exact by IEEE
+// rules: f16 and bf16 round to nearest even; NaN stays NaN (quiet), infinities stay. C++17, no
+// state.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,9 @@ inline float bits_float(uint32_t bits) {
   return value;
 }
 
-inline float bf16_to_f32(uint16_t half) { return bits_float(static_cast<uint32_t>(half) << 16); }
+inline float bf16_to_f32(uint16_t half) {
+  return bits_float(static_cast<uint32_t>(half) << 16);
+}
 
 inline uint16_t f32_to_bf16(float value) {
   const uint32_t bits = float_bits(value);

@@ -1,5 +1,6 @@
-// Building messages: concat("tensor ", name, ": ", n, " bytes"). Values print as a person reads them;
-// text from a file goes through quoted(), which bounds its length and escapes what a terminal obeys.
+// Building messages: concat("tensor ", name, ": ", n, " bytes"). Values print as a person reads
+// them; text from a file goes through quoted(), which bounds its length and escapes what a terminal
+// obeys.
 #pragma once
 
 #include <cstdint>

@@ -1,13 +1,12 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <sched.h>
 #include <string>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -50,13 +49,16 @@ ThreadPool::ThreadPool(int n_threads) : owner_process_(::getpid()) {
 }
 
 ThreadPool::~ThreadPool() {
-  if (::getpid() != owner_process_) {  // after fork the threads exist only in the parent: nothing to join
+  if (::getpid() !=
+      owner_process_) {  // after fork the threads exist only in the parent: nothing to join
     for (std::thread& thread : threads_) thread.detach();
     return;
   }
   stopping_.store(true);
   region_.fetch_add(1);
-  { const std::lock_guard lock(sleep_mutex_); }
+  {
+    const std::lock_guard lock(sleep_mutex_);
+  }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -68,7 +70,8 @@ void ThreadPool::run(int64_t n_chunks, const std::function<void(int64_t)>& body)
     return;
   }
   if (::getpid() != owner_process_) {
-    fail(ErrorCode::kForked, "this engine belongs to the parent process; make a new one after fork");
+    fail(ErrorCode::kForked,
+         "this engine belongs to the parent process; make a new one after fork");
   }
   const std::lock_guard lock(one_region_);
   body_ = &body;
@@ -78,7 +81,9 @@ void ThreadPool::run(int64_t n_chunks, const std::function<void(int64_t)>& body)
   workers_left_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
   region_.fetch_add(1);  // publishes the region; sequentially consistent against sleepers_
   if (sleepers_.load() != 0) {
-    { const std::lock_guard sleep_lock(sleep_mutex_); }
+    {
+      const std::lock_guard sleep_lock(sleep_mutex_);
+    }
     wake_.notify_all();
   }
   drain();
@@ -95,7 +100,8 @@ void ThreadPool::run(int64_t n_chunks, const std::function<void(int64_t)>& body)
 void ThreadPool::drain() {
   inside_region = true;
   try {
-    for (int64_t i; (i = next_chunk_.fetch_add(1, std::memory_order_relaxed)) < n_chunks_;) (*body_)(i);
+    for (int64_t i; (i = next_chunk_.fetch_add(1, std::memory_order_relaxed)) < n_chunks_;)
+      (*body_)(i);
   } catch (...) {
     next_chunk_.store(n_chunks_, std::memory_order_relaxed);
     const std::lock_guard lock(error_mutex_);

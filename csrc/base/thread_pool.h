@@ -1,10 +1,12 @@
-// A fork-join pool: run(n, body) calls body(0) .. body(n - 1), each once, on the caller and the pool's threads,
-// and returns when all have ended. Chunks come from one counter, so which thread runs which chunk is open and no
-// result may depend on it. Threads spin briefly between regions, then sleep: an idle pool uses no CPU.
+// A fork-join pool: run(n, body) calls body(0) .. body(n - 1), each once, on the caller and the
+// pool's threads, and returns when all have ended. Chunks come from one counter, so which thread
+// runs which chunk is open and no result may depend on it. Threads spin briefly between regions,
+// then sleep: an idle pool uses no CPU.
 //
-// One region runs at a time; concurrent callers queue. A body that throws ends the region early (chunks not yet
-// begun are dropped) and the first exception is rethrown to the caller. Calls from inside a body run inline.
-// In a child process after fork the threads are gone: run() throws kForked.
+// One region runs at a time; concurrent callers queue. A body that throws ends the region early
+// (chunks not yet begun are dropped) and the first exception is rethrown to the caller. Calls from
+// inside a body run inline. In a child process after fork the threads are gone: run() throws
+// kForked.
 #pragma once
 
 #include <atomic>
@@ -57,7 +59,8 @@ class ThreadPool {
   std::atomic<int> sleepers_{0};
 };
 
-// Threads worth using: the processors this process may run on, capped by a cgroup CPU quota; at least 1.
+// Threads worth using: the processors this process may run on, capped by a cgroup CPU quota; at
+// least 1.
 int usable_processors();
 
 }  // namespace realm

@@ -1,5 +1,6 @@
-// Sine and cosine in double precision from basic operations only, so that rotary angles have the same bits with every
-// C library and compiler. Accurate to about 1e-15 for |x| up to 2^30; NaN and infinity give NaN.
+// Sine and cosine in double precision from basic operations only, so that rotary angles have the
+// same bits with every C library and compiler. Accurate to about 1e-15 for |x| up to 2^30; NaN and
+// infinity give NaN.
 #pragma once
 
 #include <cmath>
@@ -35,7 +36,8 @@ inline SinCos sin_cos(double x) {
   const double cosine = std::fma(c * z, z, std::fma(z, -0.5, 1.0));
 
   const double turns = quarter_turns * 0.25;
-  const double quadrant = (turns - std::floor(turns)) * 4;  // 0, 1, 2 or 3; NaN takes the last branch
+  const double quadrant =
+      (turns - std::floor(turns)) * 4;  // 0, 1, 2 or 3; NaN takes the last branch
   if (quadrant == 0) return {sine, cosine};
   if (quadrant == 1) return {cosine, -sine};
   if (quadrant == 2) return {-sine, -cosine};

@@ -1,4 +1,5 @@
-// Paged attention: the queries of one sequence and KV head go to the kernel in groups that share the pages they read.
+// Paged attention: the queries of one sequence and KV head go to the kernel in groups that share
+// the pages they read.
 #include <algorithm>
 
 #include "base/error.h"
@@ -23,8 +24,8 @@ struct Call {
   }
 };
 
-void attend_group(const Kernels& kernels, const Call& call, const SequenceSpan& span, int64_t kv_head,
-                  int64_t group) {
+void attend_group(const Kernels& kernels, const Call& call, const SequenceSpan& span,
+                  int64_t kv_head, int64_t group) {
   AttendArgs args{};
   args.type = call.cache.type;
   args.head_width = static_cast<int>(call.shape.head_width);
@@ -36,12 +37,14 @@ void attend_group(const Kernels& kernels, const Call& call, const SequenceSpan& 
   const int64_t begin = group * kMaxQueries;
   const int64_t end = std::min(begin + kMaxQueries, span.n_rows * call.heads_per_kv);
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t row = i / call.heads_per_kv, head = kv_head * call.heads_per_kv + i % call.heads_per_kv;
+    const int64_t row = i / call.heads_per_kv,
+                  head = kv_head * call.heads_per_kv + i % call.heads_per_kv;
     const int64_t at = (span.first_row + row) * call.q.cols + head * call.shape.head_width;
     const int64_t pos = span.first_pos + row;
     args.q[args.n_queries] = call.q.data + at;
     args.out[args.n_queries] = call.out.data + at;
-    args.first_key[args.n_queries] = call.shape.window > 0 ? std::max<int64_t>(0, pos - call.shape.window + 1) : 0;
+    args.first_key[args.n_queries] =
+        call.shape.window > 0 ? std::max<int64_t>(0, pos - call.shape.window + 1) : 0;
     args.last_key[args.n_queries++] = pos;
   }
   kernels.attend(args);
@@ -66,8 +69,8 @@ void CpuBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matri
   }
 }
 
-void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape, Matrix q,
-                            Matrix out) {
+void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache,
+                            const AttentionShape& shape, Matrix q, Matrix out) {
   if (shape.head_width > kMaxHeadWidth) fail(ErrorCode::kInternal, "head width ", shape.head_width);
   const Call call{step, cache, shape, q, out};
   int64_t n_groups = 0;
@@ -76,7 +79,9 @@ void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache, const A
     if (cancelled()) return;
     for (const SequenceSpan& span : step.spans) {
       const int64_t here = call.groups_of(span) * shape.n_kv_heads;
-      if (index < here) return attend_group(kernels_, call, span, index % shape.n_kv_heads, index / shape.n_kv_heads);
+      if (index < here)
+        return attend_group(kernels_, call, span, index % shape.n_kv_heads,
+                            index / shape.n_kv_heads);
       index -= here;
     }
   });

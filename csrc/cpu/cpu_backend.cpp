@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "backend/registry.h"
 #include "base/cpu_features.h"
 #include "base/error.h"
-#include "backend/registry.h"
 #include "cpu/dispatch.h"
 #include "cpu/kv_layout.h"
 #include "cpu/weight.h"
@@ -39,11 +39,17 @@ std::string CpuBackend::description() const {
   return concat("cpu ", kernels_.compiled_for(), ", ", pool_->n_threads(), " threads");
 }
 
-std::unique_ptr<Buffer> CpuBackend::allocate(uint64_t bytes) { return std::make_unique<HostBuffer>(bytes); }
+std::unique_ptr<Buffer> CpuBackend::allocate(uint64_t bytes) {
+  return std::make_unique<HostBuffer>(bytes);
+}
 
-void CpuBackend::upload(const void* host, void* device, uint64_t bytes) { std::memcpy(device, host, bytes); }
+void CpuBackend::upload(const void* host, void* device, uint64_t bytes) {
+  std::memcpy(device, host, bytes);
+}
 
-void CpuBackend::download(const void* device, void* host, uint64_t bytes) { std::memcpy(host, device, bytes); }
+void CpuBackend::download(const void* device, void* host, uint64_t bytes) {
+  std::memcpy(host, device, bytes);
+}
 
 std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
   return std::make_unique<CpuWeight>(bytes);
@@ -63,7 +69,8 @@ int64_t CpuBackend::kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_
 
 std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
   const int n = n_threads > 0 ? n_threads : usable_processors();
-  return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(active_cpu_level()), ThreadPool::shared(n));
+  return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(active_cpu_level()),
+                                           ThreadPool::shared(n));
 }
 
 }  // namespace realm

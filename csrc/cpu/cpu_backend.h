@@ -1,6 +1,7 @@
-// The CPU backend: the default everywhere, and the reference of the others. Ops are spread over files by family
-// (matmul, attention, elementwise, experts); each splits its work into chunks for the pool, and no result depends on the
-// split. Device memory is host memory; every op is done when it returns.
+// The CPU backend: the default everywhere, and the reference of the others. Ops are spread over
+// files by family (matmul, attention, elementwise, experts); each splits its work into chunks for
+// the pool, and no result depends on the split. Device memory is host memory; every op is done when
+// it returns.
 #pragma once
 
 #include <memory>
@@ -27,9 +28,11 @@ class CpuBackend final : public Backend {
   int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
 
  private:
-  void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out) override;
+  void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale,
+                 Matrix out) override;
   void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) override;
-  void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out) override;
+  void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
+                Matrix out) override;
   void run_linear(WeightRows weight, Matrix in, Vector bias, Matrix out) override;
   void run_add(Matrix x, Matrix y, float scale) override;
   void run_scale(Matrix x, float factor) override;
@@ -39,8 +42,8 @@ class CpuBackend final : public Backend {
   void run_scale_by_sigmoid(Matrix x, Matrix logits) override;
   void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) override;
   void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) override;
-  void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape, Matrix q,
-                  Matrix out) override;
+  void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
+                  Matrix q, Matrix out) override;
   void run_route(Matrix logits, bool renormalize, Routing out) override;
   void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                    const ExpertScratch& scratch, Matrix out) override;

@@ -8,11 +8,16 @@ namespace {
 
 const Kernels* table_of(CpuLevel level) {
   switch (level) {
-    case CpuLevel::kBaseline: return baseline_kernels();
-    case CpuLevel::kAvx2: return avx2_kernels();
-    case CpuLevel::kAvx512: return avx512_kernels();
-    case CpuLevel::kAvx512Vnni: return avx512vnni_kernels();
-    case CpuLevel::kNeon: return neon_kernels();
+    case CpuLevel::kBaseline:
+      return baseline_kernels();
+    case CpuLevel::kAvx2:
+      return avx2_kernels();
+    case CpuLevel::kAvx512:
+      return avx512_kernels();
+    case CpuLevel::kAvx512Vnni:
+      return avx512vnni_kernels();
+    case CpuLevel::kNeon:
+      return neon_kernels();
   }
   return nullptr;
 }

@@ -6,7 +6,8 @@
 
 namespace realm::cpu {
 
-// The table of a level that supported_cpu_levels() lists. Throws kInvalidRequest if this binary has none for it.
+// The table of a level that supported_cpu_levels() lists. Throws kInvalidRequest if this binary has
+// none for it.
 const Kernels& kernels_for(CpuLevel level);
 
 }  // namespace realm::cpu

@@ -7,7 +7,8 @@
 
 namespace realm::cpu {
 
-void CpuBackend::run_embed(const Weight& table, std::span<const int32_t> tokens, float scale, Matrix out) {
+void CpuBackend::run_embed(const Weight& table, std::span<const int32_t> tokens, float scale,
+                           Matrix out) {
   for_each_row(out.rows, out.cols, [&](int64_t t) {
     float* row = out.data + t * out.cols;
     as_cpu(table).decode(kernels_, tokens[static_cast<size_t>(t)], 0, out.cols, row);
@@ -22,7 +23,8 @@ void CpuBackend::run_gather(Matrix in, std::span<const int32_t> rows, Matrix out
   }
 }
 
-void CpuBackend::run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out) {
+void CpuBackend::run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
+                          Matrix out) {
   for_each_row(in.rows, in.cols, [&](int64_t row) {
     const float* x = in.data + row * in.cols;
     float* y = out.data + row * in.cols;
@@ -41,15 +43,18 @@ void CpuBackend::run_add(Matrix x, Matrix y, float scale) {
 }
 
 void CpuBackend::run_scale(Matrix x, float factor) {
-  for_each_row(x.rows, x.cols, [&](int64_t row) { kernels_.scale(x.data + row * x.cols, factor, x.cols); });
+  for_each_row(x.rows, x.cols,
+               [&](int64_t row) { kernels_.scale(x.data + row * x.cols, factor, x.cols); });
 }
 
 void CpuBackend::run_softcap(Matrix x, float cap) {
-  for_each_row(x.rows, x.cols, [&](int64_t row) { kernels_.softcap(x.data + row * x.cols, cap, x.cols); });
+  for_each_row(x.rows, x.cols,
+               [&](int64_t row) { kernels_.softcap(x.data + row * x.cols, cap, x.cols); });
 }
 
 void CpuBackend::run_activate(Activation kind, Matrix x) {
-  for_each_row(x.rows, x.cols, [&](int64_t row) { kernels_.activate(kind, x.data + row * x.cols, x.cols); });
+  for_each_row(x.rows, x.cols,
+               [&](int64_t row) { kernels_.activate(kind, x.data + row * x.cols, x.cols); });
 }
 
 void CpuBackend::run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) {
@@ -61,7 +66,8 @@ void CpuBackend::run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) {
 
 void CpuBackend::run_scale_by_sigmoid(Matrix x, Matrix logits) {
   for_each_row(x.rows, x.cols, [&](int64_t row) {
-    float pair[2] = {logits.data[row], 0.0f};  // the softmax of (l, 0) is (sigmoid(l), 1 - sigmoid(l))
+    float pair[2] = {logits.data[row],
+                     0.0f};  // the softmax of (l, 0) is (sigmoid(l), 1 - sigmoid(l))
     kernels_.softmax(pair, 2);
     kernels_.scale(x.data + row * x.cols, pair[0], x.cols);
   });

@@ -1,4 +1,5 @@
-// Mixture of experts: choose, then run each expert once over all rows that chose it, experts ascending.
+// Mixture of experts: choose, then run each expert once over all rows that chose it, experts
+// ascending.
 #include <algorithm>
 #include <cstring>
 
@@ -8,8 +9,8 @@ namespace realm::cpu {
 
 namespace {
 
-// The largest probability not yet taken, the lower index on a tie (and on NaN, which the caller will find in the
-// logits).
+// The largest probability not yet taken, the lower index on a tie (and on NaN, which the caller
+// will find in the logits).
 int32_t take_largest(float* probabilities, int64_t n, float* value) {
   int64_t best = 0;
   for (int64_t i = 1; i < n; ++i) {
@@ -41,7 +42,8 @@ void CpuBackend::run_route(Matrix logits, bool renormalize, Routing out) {
 void CpuBackend::run_expert(const ExpertBank& bank, Activation kind, int64_t expert, int64_t n,
                             const ExpertScratch& scratch) {
   const int64_t width = scratch.gate.cols, embed = scratch.in.cols;
-  const Matrix in = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n), up = scratch.up.first_rows(n);
+  const Matrix in = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
+               up = scratch.up.first_rows(n);
   run_linear({*bank.gate, expert * width, width}, in, {}, gates);
   run_linear({*bank.up, expert * width, width}, in, {}, up);
   run_gate(kind, gates, up, gates);
@@ -57,7 +59,8 @@ void CpuBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in,
     int64_t n = 0;
     for (int64_t i = 0; i < n_choices; ++i) {
       if (routing.expert[i] != expert) continue;
-      std::memcpy(scratch.in.data + n++ * in.cols, in.data + i / routing.n_used * in.cols, row_bytes);
+      std::memcpy(scratch.in.data + n++ * in.cols, in.data + i / routing.n_used * in.cols,
+                  row_bytes);
     }
     if (n == 0) continue;
     run_expert(bank, kind, expert, n, scratch);

@@ -1,4 +1,5 @@
-// The kernels compiled for the level "avx512vnni". The build gives this file alone the matching compiler flags.
+// The kernels compiled for the level "avx512vnni". The build gives this file alone the matching
+// compiler flags.
 #include "cpu/kernels.h"
 
 #if defined(__AVX512VNNI__)
@@ -15,16 +16,21 @@
 namespace realm::cpu {
 namespace level_avx512vnni {
 #include "cpu/vec16.h"
+// The kernels are written in what vec16.h defines.
 #include "cpu/kernels.inc"
 }  // namespace level_avx512vnni
 
-const Kernels* avx512vnni_kernels() { return &level_avx512vnni::kTable; }
+const Kernels* avx512vnni_kernels() {
+  return &level_avx512vnni::kTable;
+}
 }  // namespace realm::cpu
 
 #else
 
 namespace realm::cpu {
-const Kernels* avx512vnni_kernels() { return nullptr; }
+const Kernels* avx512vnni_kernels() {
+  return nullptr;
+}
 }  // namespace realm::cpu
 
 #endif

@@ -1,4 +1,5 @@
-// The kernels compiled for the level "neon". The build gives this file alone the matching compiler flags.
+// The kernels compiled for the level "neon". The build gives this file alone the matching compiler
+// flags.
 #include "cpu/kernels.h"
 
 #if defined(__ARM_NEON)
@@ -16,16 +17,21 @@
 namespace realm::cpu {
 namespace level_neon {
 #include "cpu/vec16.h"
+// The kernels are written in what vec16.h defines.
 #include "cpu/kernels.inc"
 }  // namespace level_neon
 
-const Kernels* neon_kernels() { return &level_neon::kTable; }
+const Kernels* neon_kernels() {
+  return &level_neon::kTable;
+}
 }  // namespace realm::cpu
 
 #else
 
 namespace realm::cpu {
-const Kernels* neon_kernels() { return nullptr; }
+const Kernels* neon_kernels() {
+  return nullptr;
+}
 }  // namespace realm::cpu
 
 #endif

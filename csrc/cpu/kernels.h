@@ -1,7 +1,8 @@
-// The CPU's inner loops behind one table of function pointers, one table per instruction set. All tables give the
-// same bits for the same input (cpu/vec16.h says why). Functions are pure over the caller's memory; lengths are in
-// elements and need no multiple of 16. Thread-safe. This header is seen by units compiled for wide instructions:
-// it includes nothing of the C++ library and defines no inline function (cpu/vec16.h).
+// The CPU's inner loops behind one table of function pointers, one table per instruction set. All
+// tables give the same bits for the same input (cpu/vec16.h says why). Functions are pure over the
+// caller's memory; lengths are in elements and need no multiple of 16. Thread-safe. This header is
+// seen by units compiled for wide instructions: it includes nothing of the C++ library and defines
+// no inline function (cpu/vec16.h).
 #pragma once
 
 #include <stdint.h>
@@ -10,24 +11,24 @@
 
 namespace realm::cpu {
 
-constexpr int kLanes = 16;           // output rows of a weight panel, tokens of a KV tile
-constexpr int kMaxQueries = 8;       // query vectors that attend() takes together
+constexpr int kLanes = 16;      // output rows of a weight panel, tokens of a KV tile
+constexpr int kMaxQueries = 8;  // query vectors that attend() takes together
 constexpr int kMaxHeadWidth = 512;
 
 // One call of attend(): up to kMaxQueries query vectors over the same K and V pages of one KV head.
 struct AttendArgs {
   KvType type;
-  int head_width;                    // of q, k and v
+  int head_width;  // of q, k and v
   int n_queries;
-  const float* q[kMaxQueries];       // [head_width] each
-  float* out[kMaxQueries];           // [head_width] each
-  int64_t first_key[kMaxQueries];    // keys first_key .. last_key, inclusive, are seen
+  const float* q[kMaxQueries];     // [head_width] each
+  float* out[kMaxQueries];         // [head_width] each
+  int64_t first_key[kMaxQueries];  // keys first_key .. last_key, inclusive, are seen
   int64_t last_key[kMaxQueries];
-  float scale;                       // multiplies q . k
-  float softcap;                     // 0: none; else cap * tanh(score / cap)
-  const uint8_t* pool;               // this KV head's part of page 0
-  int64_t page_bytes;                // from a page to the next
-  const int32_t* pages;              // page of tile i: the keys 16 i .. 16 i + 15
+  float scale;           // multiplies q . k
+  float softcap;         // 0: none; else cap * tanh(score / cap)
+  const uint8_t* pool;   // this KV head's part of page 0
+  int64_t page_bytes;    // from a page to the next
+  const int32_t* pages;  // page of tile i: the keys 16 i .. 16 i + 15
 };
 
 struct Kernels {
@@ -53,11 +54,13 @@ struct Kernels {
   void (*gate)(Activation kind, const float* gate, const float* up, float* out, int64_t n);
   void (*softmax)(float* x, int64_t n);
 
-  // Rotates pairs (2i, 2i + 1) if interleaved, else (i, i + half), i < half, by the angles of cos and sin.
+  // Rotates pairs (2i, 2i + 1) if interleaved, else (i, i + half), i < half, by the angles of cos
+  // and sin.
   void (*rotate)(float* x, const float* cos, const float* sin, int64_t half, bool interleaved);
 
   // Writes one token's key and value of one KV head at `lane` of its page.
-  void (*store_kv)(KvType type, int head_width, const float* k, const float* v, uint8_t* page, int lane);
+  void (*store_kv)(KvType type, int head_width, const float* k, const float* v, uint8_t* page,
+                   int lane);
   void (*attend)(const AttendArgs& args);
 };
 

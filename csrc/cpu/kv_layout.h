@@ -1,7 +1,7 @@
-// How the CPU lays out one KV head's 16 tokens (a page) in the cache. Keys are stored turned: for each of the D
-// elements the 16 tokens side by side, so that a score tile needs no horizontal sums; values lie token by token, each
-// token's padded with zeros to a multiple of 16.
-// Q8_0 pages keep one f16 scale per 32 elements and token. C++17, no standard library: kernels include it.
+// How the CPU lays out one KV head's 16 tokens (a page) in the cache. Keys are stored turned: for
+// each of the D elements the 16 tokens side by side, so that a score tile needs no horizontal sums;
+// values lie token by token, each token's padded with zeros to a multiple of 16. Q8_0 pages keep
+// one f16 scale per 32 elements and token. C++17, no standard library: kernels include it.
 #pragma once
 
 #include <stdint.h>
@@ -19,10 +19,13 @@ constexpr int kKvScaleGroup = 32;
 
 static inline int64_t kv_element_bytes(KvType type) {
   switch (type) {
-    case KvType::kF32: return 4;
+    case KvType::kF32:
+      return 4;
     case KvType::kF16:
-    case KvType::kBF16: return 2;
-    case KvType::kQ8_0: return 1;
+    case KvType::kBF16:
+      return 2;
+    case KvType::kQ8_0:
+      return 1;
   }
   return 0;
 }

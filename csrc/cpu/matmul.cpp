@@ -1,6 +1,6 @@
-// The path that serves every format: sixteen weight rows are decoded 256 values at a time into a panel of f32, which
-// multiplies all rows of the input before the next one is decoded. Reductions run over ascending k with one FMA each,
-// so the path is also the reference of the faster ones.
+// The path that serves every format: sixteen weight rows are decoded 256 values at a time into a
+// panel of f32, which multiplies all rows of the input before the next one is decoded. Reductions
+// run over ascending k with one FMA each, so the path is also the reference of the faster ones.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -19,11 +19,12 @@ struct Panel {
   alignas(64) float turned[kDepth][kLanes];
 };
 
-// Rows first_row .. of `weight` from column k on, turned so that the sixteen rows lie side by side; rows past the end
-// are zero.
-void decode_panel(const Kernels& kernels, const CpuWeight& weight, int64_t first_row, int64_t n_rows,
-                  int64_t k, int64_t depth, Panel& panel) {
-  for (int64_t r = 0; r < n_rows; ++r) weight.decode(kernels, first_row + r, k, depth, panel.rows[r]);
+// Rows first_row .. of `weight` from column k on, turned so that the sixteen rows lie side by side;
+// rows past the end are zero.
+void decode_panel(const Kernels& kernels, const CpuWeight& weight, int64_t first_row,
+                  int64_t n_rows, int64_t k, int64_t depth, Panel& panel) {
+  for (int64_t r = 0; r < n_rows; ++r)
+    weight.decode(kernels, first_row + r, k, depth, panel.rows[r]);
   for (int64_t d = 0; d < depth; ++d) {
     for (int64_t r = 0; r < kLanes; ++r) panel.turned[d][r] = r < n_rows ? panel.rows[r][d] : 0.0f;
   }
@@ -32,7 +33,8 @@ void decode_panel(const Kernels& kernels, const CpuWeight& weight, int64_t first
 void write_outputs(const float* sums, int64_t n, const float* bias, Matrix out, int64_t first_col) {
   for (int64_t m = 0; m < out.rows; ++m) {
     float* row = out.data + m * out.cols + first_col;
-    for (int64_t i = 0; i < n; ++i) row[i] = sums[m * kLanes + i] + (bias ? bias[first_col + i] : 0.0f);
+    for (int64_t i = 0; i < n; ++i)
+      row[i] = sums[m * kLanes + i] + (bias ? bias[first_col + i] : 0.0f);
   }
 }
 

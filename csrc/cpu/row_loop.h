@@ -9,8 +9,10 @@ namespace realm::cpu {
 
 template <class Body>
 void CpuBackend::for_each_row(int64_t rows, int64_t cols, Body body) {
-  constexpr int64_t kElementsPerChunk = 1 << 14;  // about 2 us of work: below that a fork costs more than it gains
-  const int64_t rows_per_chunk = std::max<int64_t>(1, kElementsPerChunk / std::max<int64_t>(1, cols));
+  constexpr int64_t kElementsPerChunk =
+      1 << 14;  // about 2 us of work: below that a fork costs more than it gains
+  const int64_t rows_per_chunk =
+      std::max<int64_t>(1, kElementsPerChunk / std::max<int64_t>(1, cols));
   const int64_t n_chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
   pool_->run(n_chunks, [&](int64_t chunk) {
     const int64_t end = std::min(rows, (chunk + 1) * rows_per_chunk);

@@ -1,33 +1,56 @@
-// Sixteen floats, and the few operations on them that kernels are written in. One kernel text is compiled once per
-// instruction set (cpu/isa_*.cpp); this file is the only place where the instruction sets differ, so every level
-// does the same IEEE operations in the same order and gives the same bits.
+// Sixteen floats, and the few operations on them that kernels are written in. One kernel text is
+// compiled once per instruction set (cpu/isa_*.cpp); this file is the only place where the
+// instruction sets differ, so every level does the same IEEE operations in the same order and gives
+// the same bits.
 //
-// Included inside the namespace of a level, after its intrinsics header. No standard C++ headers here or above: an
-// inline function of theirs, compiled with wide instructions, could be the copy that the linker keeps for all.
+// Included inside the namespace of a level, after its intrinsics header. No standard C++ headers
+// here or above: an inline function of theirs, compiled with wide instructions, could be the copy
+// that the linker keeps for all.
 
 #if defined(__AVX512F__) && !defined(REALM_ISA_BASELINE)
 
 struct Vec16 {
   __m512 v;
 };
-INLINE Vec16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
-INLINE void store(float* p, Vec16 a) { _mm512_storeu_ps(p, a.v); }
-INLINE Vec16 splat(float x) { return {_mm512_set1_ps(x)}; }
-INLINE Vec16 operator+(Vec16 a, Vec16 b) { return {_mm512_add_ps(a.v, b.v)}; }
-INLINE Vec16 operator-(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
-INLINE Vec16 operator*(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
-INLINE Vec16 operator/(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
-INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+INLINE Vec16 load(const float* p) {
+  return {_mm512_loadu_ps(p)};
+}
+INLINE void store(float* p, Vec16 a) {
+  _mm512_storeu_ps(p, a.v);
+}
+INLINE Vec16 splat(float x) {
+  return {_mm512_set1_ps(x)};
+}
+INLINE Vec16 operator+(Vec16 a, Vec16 b) {
+  return {_mm512_add_ps(a.v, b.v)};
+}
+INLINE Vec16 operator-(Vec16 a, Vec16 b) {
+  return {_mm512_sub_ps(a.v, b.v)};
+}
+INLINE Vec16 operator*(Vec16 a, Vec16 b) {
+  return {_mm512_mul_ps(a.v, b.v)};
+}
+INLINE Vec16 operator/(Vec16 a, Vec16 b) {
+  return {_mm512_div_ps(a.v, b.v)};
+}
+INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
 // The second operand if either is NaN, as the x86 instruction: put the one that may be NaN second.
-INLINE Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
-INLINE Vec16 min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+INLINE Vec16 max(Vec16 a, Vec16 b) {
+  return {_mm512_max_ps(a.v, b.v)};
+}
+INLINE Vec16 min(Vec16 a, Vec16 b) {
+  return {_mm512_min_ps(a.v, b.v)};
+}
 // x where a < b, else y.
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }
 // 2^n times a, for integral n in [-126, 127].
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
-  const __m512i bits = _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23);
+  const __m512i bits =
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23);
   return {_mm512_mul_ps(a.v, _mm512_castsi512_ps(bits))};
 }
 INLINE Vec16 load_f16(const unsigned short* p) {
@@ -49,21 +72,37 @@ INLINE Vec16 load_i8(const signed char* p) {
 struct Vec16 {
   __m256 lo, hi;
 };
-INLINE Vec16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+INLINE Vec16 load(const float* p) {
+  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 INLINE void store(float* p, Vec16 a) {
   _mm256_storeu_ps(p, a.lo);
   _mm256_storeu_ps(p + 8, a.hi);
 }
-INLINE Vec16 splat(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-INLINE Vec16 operator+(Vec16 a, Vec16 b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
-INLINE Vec16 operator-(Vec16 a, Vec16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
-INLINE Vec16 operator*(Vec16 a, Vec16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
-INLINE Vec16 operator/(Vec16 a, Vec16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+INLINE Vec16 splat(float x) {
+  return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+INLINE Vec16 operator+(Vec16 a, Vec16 b) {
+  return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+INLINE Vec16 operator-(Vec16 a, Vec16 b) {
+  return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+INLINE Vec16 operator*(Vec16 a, Vec16 b) {
+  return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+INLINE Vec16 operator/(Vec16 a, Vec16 b) {
+  return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
 INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
-INLINE Vec16 max(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
-INLINE Vec16 min(Vec16 a, Vec16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+INLINE Vec16 max(Vec16 a, Vec16 b) {
+  return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+INLINE Vec16 min(Vec16 a, Vec16 b) {
+  return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
   return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
           _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
@@ -87,31 +126,49 @@ INLINE __m256 widen_bf16_half(const unsigned short* p) {
   const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
-INLINE Vec16 load_bf16(const unsigned short* p) { return {widen_bf16_half(p), widen_bf16_half(p + 8)}; }
+INLINE Vec16 load_bf16(const unsigned short* p) {
+  return {widen_bf16_half(p), widen_bf16_half(p + 8)};
+}
 INLINE __m256 widen_i8_half(const signed char* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
 }
-INLINE Vec16 load_i8(const signed char* p) { return {widen_i8_half(p), widen_i8_half(p + 8)}; }
+INLINE Vec16 load_i8(const signed char* p) {
+  return {widen_i8_half(p), widen_i8_half(p + 8)};
+}
 
 #elif defined(__ARM_NEON) && defined(REALM_ISA_NEON)
 
 struct Vec16 {
   float32x4_t q[4];
 };
-#define REALM_EACH_QUARTER(expression)       \
-  Vec16 r;                                   \
+#define REALM_EACH_QUARTER(expression)             \
+  Vec16 r;                                         \
   for (int i = 0; i < 4; ++i) r.q[i] = expression; \
   return r
-INLINE Vec16 load(const float* p) { REALM_EACH_QUARTER(vld1q_f32(p + 4 * i)); }
+INLINE Vec16 load(const float* p) {
+  REALM_EACH_QUARTER(vld1q_f32(p + 4 * i));
+}
 INLINE void store(float* p, Vec16 a) {
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, a.q[i]);
 }
-INLINE Vec16 splat(float x) { REALM_EACH_QUARTER(vdupq_n_f32(x)); }
-INLINE Vec16 operator+(Vec16 a, Vec16 b) { REALM_EACH_QUARTER(vaddq_f32(a.q[i], b.q[i])); }
-INLINE Vec16 operator-(Vec16 a, Vec16 b) { REALM_EACH_QUARTER(vsubq_f32(a.q[i], b.q[i])); }
-INLINE Vec16 operator*(Vec16 a, Vec16 b) { REALM_EACH_QUARTER(vmulq_f32(a.q[i], b.q[i])); }
-INLINE Vec16 operator/(Vec16 a, Vec16 b) { REALM_EACH_QUARTER(vdivq_f32(a.q[i], b.q[i])); }
-INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { REALM_EACH_QUARTER(vfmaq_f32(c.q[i], a.q[i], b.q[i])); }
+INLINE Vec16 splat(float x) {
+  REALM_EACH_QUARTER(vdupq_n_f32(x));
+}
+INLINE Vec16 operator+(Vec16 a, Vec16 b) {
+  REALM_EACH_QUARTER(vaddq_f32(a.q[i], b.q[i]));
+}
+INLINE Vec16 operator-(Vec16 a, Vec16 b) {
+  REALM_EACH_QUARTER(vsubq_f32(a.q[i], b.q[i]));
+}
+INLINE Vec16 operator*(Vec16 a, Vec16 b) {
+  REALM_EACH_QUARTER(vmulq_f32(a.q[i], b.q[i]));
+}
+INLINE Vec16 operator/(Vec16 a, Vec16 b) {
+  REALM_EACH_QUARTER(vdivq_f32(a.q[i], b.q[i]));
+}
+INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+  REALM_EACH_QUARTER(vfmaq_f32(c.q[i], a.q[i], b.q[i]));
+}
 INLINE Vec16 max(Vec16 a, Vec16 b) {
   REALM_EACH_QUARTER(vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]));
 }
@@ -125,7 +182,9 @@ INLINE float32x4_t pow2_quarter(float32x4_t n) {
   const int32x4_t biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
   return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));
 }
-INLINE Vec16 times_pow2(Vec16 a, Vec16 n) { REALM_EACH_QUARTER(vmulq_f32(a.q[i], pow2_quarter(n.q[i]))); }
+INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
+  REALM_EACH_QUARTER(vmulq_f32(a.q[i], pow2_quarter(n.q[i])));
+}
 INLINE Vec16 load_f16(const unsigned short* p) {
   REALM_EACH_QUARTER(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
 }
@@ -147,40 +206,70 @@ INLINE Vec16 load_i8(const signed char* p) {
 }
 #undef REALM_EACH_QUARTER
 
-#else  // the baseline: plain arrays; a missing FMA instruction is a correctly rounded call
+#else  // the baseline: the compiler's own vectors; a missing FMA is a correctly rounded call
 
+typedef float Lanes __attribute__((vector_size(64)));
+typedef int LaneBits __attribute__((vector_size(64)));
 struct Vec16 {
-  float v[16];
+  Lanes v;
 };
-#define REALM_EACH_LANE(expression)                      \
-  Vec16 r;                                               \
-  for (int i = 0; i < 16; ++i) r.v[i] = (expression);    \
+#define REALM_EACH_LANE(expression)                    \
+  Vec16 r;                                             \
+  for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
-INLINE Vec16 load(const float* p) { REALM_EACH_LANE(p[i]); }
-INLINE void store(float* p, Vec16 a) {
-  for (int i = 0; i < 16; ++i) p[i] = a.v[i];
+INLINE Vec16 load(const float* p) {
+  Vec16 r;
+  __builtin_memcpy(&r, p, sizeof r);
+  return r;
 }
-INLINE Vec16 splat(float x) { REALM_EACH_LANE(x); }
-INLINE Vec16 operator+(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] + b.v[i]); }
-INLINE Vec16 operator-(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] - b.v[i]); }
-INLINE Vec16 operator*(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] * b.v[i]); }
-INLINE Vec16 operator/(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] / b.v[i]); }
-INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { REALM_EACH_LANE(__builtin_fmaf(a.v[i], b.v[i], c.v[i])); }
-INLINE Vec16 max(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
-INLINE Vec16 min(Vec16 a, Vec16 b) { REALM_EACH_LANE(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
+INLINE void store(float* p, Vec16 a) {
+  __builtin_memcpy(p, &a, sizeof a);
+}
+INLINE Vec16 splat(float x) {
+  return {x - (Lanes){}};  // x - 0 is x, also for zeros and NaN
+}
+INLINE Vec16 operator+(Vec16 a, Vec16 b) {
+  return {a.v + b.v};
+}
+INLINE Vec16 operator-(Vec16 a, Vec16 b) {
+  return {a.v - b.v};
+}
+INLINE Vec16 operator*(Vec16 a, Vec16 b) {
+  return {a.v * b.v};
+}
+INLINE Vec16 operator/(Vec16 a, Vec16 b) {
+  return {a.v / b.v};
+}
+CALLED Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+  REALM_EACH_LANE(__builtin_fmaf(a.v[i], b.v[i], c.v[i]));
+}
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
-  REALM_EACH_LANE(a.v[i] < b.v[i] ? x.v[i] : y.v[i]);
+  return {a.v < b.v ? x.v : y.v};
+}
+INLINE Vec16 max(Vec16 a, Vec16 b) {
+  return {a.v > b.v ? a.v : b.v};
+}
+INLINE Vec16 min(Vec16 a, Vec16 b) {
+  return {a.v < b.v ? a.v : b.v};
 }
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
-  // Adding 1.5 * 2^23 leaves the integer n in the low bits, without a conversion that NaN could upset.
-  REALM_EACH_LANE(a.v[i] * bits_float((float_bits(n.v[i] + 12582912.0f) << 23) + 0x3f800000u));
+  // Adding 1.5 * 2^23 leaves the integer n in the low bits, without a conversion that NaN could
+  // upset.
+  const LaneBits integer = (LaneBits)(n.v + 12582912.0f);
+  return {a.v * (Lanes)((integer << 23) + 0x3f800000)};
 }
-INLINE Vec16 load_f16(const unsigned short* p) { REALM_EACH_LANE(f16_to_f32(p[i])); }
-INLINE void store_f16(unsigned short* p, Vec16 a) {
+CALLED Vec16 load_f16(const unsigned short* p) {
+  REALM_EACH_LANE(f16_to_f32(p[i]));
+}
+CALLED void store_f16(unsigned short* p, Vec16 a) {
   for (int i = 0; i < 16; ++i) p[i] = f32_to_f16(a.v[i]);
 }
-INLINE Vec16 load_bf16(const unsigned short* p) { REALM_EACH_LANE(bf16_to_f32(p[i])); }
-INLINE Vec16 load_i8(const signed char* p) { REALM_EACH_LANE((float)p[i]); }
+CALLED Vec16 load_bf16(const unsigned short* p) {
+  REALM_EACH_LANE(bf16_to_f32(p[i]));
+}
+CALLED Vec16 load_i8(const signed char* p) {
+  REALM_EACH_LANE((float)p[i]);
+}
 #undef REALM_EACH_LANE
 
 #endif

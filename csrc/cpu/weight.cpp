@@ -5,18 +5,21 @@
 namespace realm::cpu {
 
 CpuWeight::CpuWeight(const WeightBytes& source)
-    : Weight(source.dtype, source.rows, source.cols), format_(format_of(source.dtype)), source_(source) {
+    : Weight(source.dtype, source.rows, source.cols),
+      format_(format_of(source.dtype)),
+      source_(source) {
   const auto row_bytes = encoded_bytes(format_, static_cast<uint64_t>(source.cols));
   if (!row_bytes || *row_bytes * static_cast<uint64_t>(source.rows) != source.bytes.size()) {
-    fail(ErrorCode::kInternal, "a weight of ", source.rows, " x ", source.cols, " ", format_.name, " got ",
-         source.bytes.size(), " bytes");
+    fail(ErrorCode::kInternal, "a weight of ", source.rows, " x ", source.cols, " ", format_.name,
+         " got ", source.bytes.size(), " bytes");
   }
   row_bytes_ = static_cast<int64_t>(*row_bytes);
 }
 
-void CpuWeight::decode(const Kernels& kernels, int64_t row, int64_t first, int64_t n, float* out) const {
-  const std::byte* blocks =
-      source_.bytes.data() + row * row_bytes_ + first / format_.block_elements * format_.block_bytes;
+void CpuWeight::decode(const Kernels& kernels, int64_t row, int64_t first, int64_t n,
+                       float* out) const {
+  const std::byte* blocks = source_.bytes.data() + row * row_bytes_ +
+                            first / format_.block_elements * format_.block_bytes;
   const auto address = reinterpret_cast<uintptr_t>(blocks);
   if (dtype() == DType::kF16 && address % 2 == 0) {
     return kernels.widen_f16(reinterpret_cast<const uint16_t*>(blocks), out, n);

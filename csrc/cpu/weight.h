@@ -21,6 +21,8 @@ class CpuWeight final : public Weight {
   int64_t row_bytes_;
 };
 
-inline const CpuWeight& as_cpu(const Weight& weight) { return static_cast<const CpuWeight&>(weight); }
+inline const CpuWeight& as_cpu(const Weight& weight) {
+  return static_cast<const CpuWeight&>(weight);
+}
 
 }  // namespace realm::cpu

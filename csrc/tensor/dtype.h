@@ -1,5 +1,6 @@
-// The identity of an element or weight format. Values are the ids GGUF files use, so that a file's number
-// converts by a table look-up; what a format *is* (block layout, decoder) lives in quant/formats.h.
+// The identity of an element or weight format. Values are the ids GGUF files use, so that a file's
+// number converts by a table look-up; what a format *is* (block layout, decoder) lives in
+// quant/formats.h.
 #pragma once
 
 #include <cstdint>

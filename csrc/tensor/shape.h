@@ -1,5 +1,5 @@
-// A tensor's extents, outermost first as numpy writes them: a weight of 4096 rows of 11008 is {4096, 11008}.
-// At most kMaxRank of them; the element count is kept, exact, from construction on.
+// A tensor's extents, outermost first as numpy writes them: a weight of 4096 rows of 11008 is
+// {4096, 11008}. At most kMaxRank of them; the element count is kept, exact, from construction on.
 #pragma once
 
 #include <array>
@@ -25,9 +25,13 @@ class Shape {
   uint64_t operator[](int i) const { return extents_[static_cast<size_t>(i)]; }
   uint64_t elements() const { return elements_; }
   // Length of the innermost extent, the unit that weight formats divide into blocks.
-  uint64_t row_elements() const { return rank_ == 0 ? 1 : extents_[static_cast<size_t>(rank_) - 1]; }
+  uint64_t row_elements() const {
+    return rank_ == 0 ? 1 : extents_[static_cast<size_t>(rank_) - 1];
+  }
   uint64_t rows() const { return elements_ == 0 ? 0 : elements_ / row_elements(); }
-  std::span<const uint64_t> extents() const { return {extents_.data(), static_cast<size_t>(rank_)}; }
+  std::span<const uint64_t> extents() const {
+    return {extents_.data(), static_cast<size_t>(rank_)};
+  }
 
   bool operator==(const Shape& other) const = default;
 

@@ -33,12 +33,12 @@ TEST(every_f16_survives_a_round_trip) {
 }
 
 TEST(f16_rounds_to_nearest_even) {
-  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);              // tie to even: down
-  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), 0x3c02);          // tie to even: up
-  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f + 0x1p-20f), 0x3c01);   // above the tie
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);             // tie to even: down
+  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), 0x3c02);         // tie to even: up
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f + 0x1p-20f), 0x3c01);  // above the tie
   EXPECT_EQ(f32_to_f16(65519.996f), 0x7bff);
   EXPECT_EQ(f32_to_f16(65520.0f), 0x7c00);
-  EXPECT_EQ(f32_to_f16(0x1p-25f), 0x0000);                     // half of the smallest subnormal
+  EXPECT_EQ(f32_to_f16(0x1p-25f), 0x0000);  // half of the smallest subnormal
   EXPECT_EQ(f32_to_f16(-0x1.8p-25f), 0x8001);
   EXPECT_EQ(f32_to_f16(-INFINITY), 0xfc00);
 }

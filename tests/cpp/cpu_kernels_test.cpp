@@ -1,4 +1,5 @@
-// Every kernel of every CPU level: close to a double-precision reference, and bit-equal to the baseline level.
+// Every kernel of every CPU level: close to a double-precision reference, and bit-equal to the
+// baseline level.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,13 +30,15 @@ bool same_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// Runs `body(kernels)` at each level of this machine; all results must have the baseline's bits, which it returns.
+// Runs `body(kernels)` at each level of this machine; all results must have the baseline's bits,
+// which it returns.
 template <class Body>
 Floats at_every_level(Body body) {
   const Floats baseline = body(kernels_for(CpuLevel::kBaseline));
   for (const CpuLevel level : supported_cpu_levels()) {
     const bool same = same_bits(body(kernels_for(level)), baseline);
-    if (!same) test::report_failure(__FILE__, __LINE__, concat("other bits at ", cpu_level_name(level)));
+    if (!same)
+      test::report_failure(__FILE__, __LINE__, concat("other bits at ", cpu_level_name(level)));
   }
   return baseline;
 }
@@ -81,7 +84,8 @@ TEST(panel_products_equal_a_chain_of_fmas) {
 TEST(norms_match_double_precision) {
   for (const int64_t n : kLengths) {
     const auto size = static_cast<size_t>(n);
-    const Floats in = random_floats(size, 3), weight = random_floats(size, 4), bias = random_floats(size, 5);
+    const Floats in = random_floats(size, 3), weight = random_floats(size, 4),
+                 bias = random_floats(size, 5);
     const Floats rms = at_every_level([&](const Kernels& k) {
       Floats out(size);
       k.rms_norm(in.data(), weight.data(), 1e-5f, out.data(), n);
@@ -99,7 +103,8 @@ TEST(norms_match_double_precision) {
     for (size_t i = 0; i < size; ++i) {
       const double expected = in[i] / std::sqrt(squares / double(n) + 1e-5) * weight[i];
       EXPECT(relative_error(rms[i], expected) < 1e-6);
-      const double centred = (in[i] - mean) / std::sqrt(spread / double(n) + 1e-5) * weight[i] + bias[i];
+      const double centred =
+          (in[i] - mean) / std::sqrt(spread / double(n) + 1e-5) * weight[i] + bias[i];
       EXPECT(test::near(layer[i], centred, 4e-6 * (1 + std::abs(centred))));
     }
   }
@@ -109,14 +114,14 @@ TEST(exponential_functions_match_double_precision) {
   Floats x;
   for (int i = -4000; i <= 4000; ++i) x.push_back(static_cast<float>(i) * 0.004f);
   const auto n = static_cast<int64_t>(x.size());
-  const auto activated = [&](ActivationKind kind) {
+  const auto activated = [&](Activation kind) {
     return at_every_level([&](const Kernels& k) {
       Floats out = x;
       k.activate(kind, out.data(), n);
       return out;
     });
   };
-  const Floats silu = activated(ActivationKind::kSilu), gelu = activated(ActivationKind::kGeluTanh);
+  const Floats silu = activated(Activation::kSilu), gelu = activated(Activation::kGeluTanh);
   const Floats capped = at_every_level([&](const Kernels& k) {
     Floats out = x;
     k.softcap(out.data(), 5.0f, n);
@@ -154,7 +159,7 @@ TEST(softmax_sums_to_one_and_nan_stays_visible) {
   for (const CpuLevel level : supported_cpu_levels()) {
     Floats poisoned(20, 1.0f);
     poisoned[7] = std::numeric_limits<float>::quiet_NaN();
-    kernels_for(level).activate(ActivationKind::kSilu, poisoned.data(), 20);
+    kernels_for(level).activate(Activation::kSilu, poisoned.data(), 20);
     EXPECT(std::isnan(poisoned[7]) && !std::isnan(poisoned[8]));
   }
 }
@@ -194,7 +199,8 @@ TEST(rotation_turns_pairs) {
 
 namespace {
 
-// A small paged cache of one KV head whose pages lie in a shuffled order, with NaN where nothing was written.
+// A small paged cache of one KV head whose pages lie in a shuffled order, with NaN where nothing
+// was written.
 struct Cache {
   int width;
   KvType type;
@@ -207,8 +213,10 @@ struct Cache {
 
   Cache(const Kernels& kernels, KvType t, int w, int64_t n) : width(w), type(t), n_tokens(n) {
     const int64_t n_pages = (n + 15) / 16;
-    for (int64_t i = 0; i < n_pages; ++i) pages.push_back(static_cast<int32_t>((i * 7 + 3) % n_pages));
-    if (n_pages % 7 == 0) for (int64_t i = 0; i < n_pages; ++i) pages[size_t(i)] = int32_t(n_pages - 1 - i);
+    for (int64_t i = 0; i < n_pages; ++i)
+      pages.push_back(static_cast<int32_t>((i * 7 + 3) % n_pages));
+    if (n_pages % 7 == 0)
+      for (int64_t i = 0; i < n_pages; ++i) pages[size_t(i)] = int32_t(n_pages - 1 - i);
     pool.assign(static_cast<size_t>(n_pages * layout.bytes), 0xff);
     for (int64_t i = 0; i < n; ++i) {
       const auto at = static_cast<size_t>(i * w);
@@ -222,15 +230,16 @@ struct Query {
   int64_t first_key, last_key;
 };
 
-Floats attend_all(const Kernels& kernels, const Cache& cache, const Floats& q, const std::vector<Query>& queries,
-                  int together, float softcap) {
+Floats attend_all(const Kernels& kernels, const Cache& cache, const Floats& q,
+                  const std::vector<Query>& queries, int together, float softcap) {
   const auto width = static_cast<size_t>(cache.width);
   Floats out(queries.size() * width, -1.0f);
   for (size_t begin = 0; begin < queries.size(); begin += static_cast<size_t>(together)) {
     AttendArgs args{};
     args.type = cache.type;
     args.head_width = cache.width;
-    args.n_queries = static_cast<int>(std::min(queries.size() - begin, static_cast<size_t>(together)));
+    args.n_queries =
+        static_cast<int>(std::min(queries.size() - begin, static_cast<size_t>(together)));
     for (int i = 0; i < args.n_queries; ++i) {
       const size_t at = begin + static_cast<size_t>(i);
       args.q[i] = &q[at * width];
@@ -248,13 +257,15 @@ Floats attend_all(const Kernels& kernels, const Cache& cache, const Floats& q, c
   return out;
 }
 
-std::vector<double> attend_in_double(const Cache& cache, const float* q, Query query, double softcap) {
+std::vector<double> attend_in_double(const Cache& cache, const float* q, Query query,
+                                     double softcap) {
   const int width = cache.width;
   std::vector<double> weights, out(static_cast<size_t>(width), 0.0);
   double total = 0;
   for (int64_t key = query.first_key; key <= query.last_key; ++key) {
     double score = 0;
-    for (int d = 0; d < width; ++d) score += double(q[d]) * cache.keys[static_cast<size_t>(key * width + d)];
+    for (int d = 0; d < width; ++d)
+      score += double(q[d]) * cache.keys[static_cast<size_t>(key * width + d)];
     score *= double(0.3f);
     if (softcap > 0) score = softcap * std::tanh(score / softcap);
     weights.push_back(std::exp(score));
@@ -271,10 +282,14 @@ std::vector<double> attend_in_double(const Cache& cache, const float* q, Query q
 
 double tolerance(KvType type) {
   switch (type) {
-    case KvType::kF32: return 3e-6;
-    case KvType::kF16: return 2e-3;
-    case KvType::kBF16: return 4e-2;
-    case KvType::kQ8_0: return 4e-2;
+    case KvType::kF32:
+      return 3e-6;
+    case KvType::kF16:
+      return 2e-3;
+    case KvType::kBF16:
+      return 4e-2;
+    case KvType::kQ8_0:
+      return 4e-2;
   }
   return 0;
 }
@@ -282,7 +297,8 @@ double tolerance(KvType type) {
 }  // namespace
 
 TEST(attention_matches_double_precision_and_ignores_unwritten_keys) {
-  const std::vector<Query> queries = {{0, 0}, {0, 40}, {3, 15}, {16, 31}, {30, 40}, {0, 39}, {17, 40}};
+  const std::vector<Query> queries = {{0, 0},   {0, 40}, {3, 15}, {16, 31},
+                                      {30, 40}, {0, 39}, {17, 40}};
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0}) {
     for (const int width : {8, 64, 80, 96, 128}) {
       for (const float softcap : {0.0f, 2.0f}) {
@@ -293,7 +309,8 @@ TEST(attention_matches_double_precision_and_ignores_unwritten_keys) {
         });
         const Cache cache(kernels_for(CpuLevel::kBaseline), type, width, 41);
         for (size_t i = 0; i < queries.size(); ++i) {
-          const auto truth = attend_in_double(cache, &q[i * size_t(width)], queries[i], double(softcap));
+          const auto truth =
+              attend_in_double(cache, &q[i * size_t(width)], queries[i], double(softcap));
           for (size_t d = 0; d < size_t(width); ++d) {
             EXPECT(test::near(out[i * size_t(width) + d], truth[d], tolerance(type)));
           }

@@ -30,10 +30,13 @@ void run(const Case& test) {
 
 }  // namespace
 
-Registration::Registration(const char* name, void (*body)()) { cases().push_back({name, body}); }
+Registration::Registration(const char* name, void (*body)()) {
+  cases().push_back({name, body});
+}
 
 void report_failure(const char* file, int line, const std::string& what) {
-  ++failures;
+  constexpr int kShown = 20;
+  if (++failures > kShown) return;
   std::fprintf(stderr, "%s:%d: failed: %s\n", file, line, what.c_str());
 }
 
@@ -50,7 +53,9 @@ std::string expect_error(const char* file, int line, ErrorCode code,
   return {};
 }
 
-bool near(double a, double b, double tolerance) { return std::abs(a - b) <= tolerance; }
+bool near(double a, double b, double tolerance) {
+  return std::abs(a - b) <= tolerance;
+}
 
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;

@@ -1,5 +1,6 @@
-// The C++ test harness: TEST(sentence) { EXPECT(...); }. Every test of a program runs, failures are listed with
-// file and line, and the exit status says whether there were any. `program [substring]` runs a selection.
+// The C++ test harness: TEST(sentence) { EXPECT(...); }. Every test of a program runs, failures are
+// listed with file and line, and the exit status says whether there were any. `program [substring]`
+// runs a selection.
 #pragma once
 
 #include <functional>
@@ -16,8 +17,10 @@ struct Registration {
 
 void report_failure(const char* file, int line, const std::string& what);
 
-// The message of the realm::Error with `code` that `body` throws; a failure if it throws none or another.
-std::string expect_error(const char* file, int line, ErrorCode code, const std::function<void()>& body);
+// The message of the realm::Error with `code` that `body` throws; a failure if it throws none or
+// another.
+std::string expect_error(const char* file, int line, ErrorCode code,
+                         const std::function<void()>& body);
 
 // |a - b| <= tolerance, and false whenever either is NaN.
 bool near(double a, double b, double tolerance);
@@ -35,13 +38,13 @@ bool contains(std::string_view text, std::string_view part);
 #define EXPECT(condition) \
   ((condition) ? (void)0 : ::realm::test::report_failure(__FILE__, __LINE__, #condition))
 
-#define EXPECT_EQ(a, b)                                                                           \
-  do {                                                                                            \
-    const auto left_ = (a);                                                                       \
-    const auto right_ = (b);                                                                      \
-    if (!(left_ == right_))                                                                       \
-      ::realm::test::report_failure(__FILE__, __LINE__,                                           \
-                                    ::realm::concat(#a " == " #b ": ", left_, " vs ", right_));   \
+#define EXPECT_EQ(a, b)                                                                         \
+  do {                                                                                          \
+    const auto left_ = (a);                                                                     \
+    const auto right_ = (b);                                                                    \
+    if (!(left_ == right_))                                                                     \
+      ::realm::test::report_failure(__FILE__, __LINE__,                                         \
+                                    ::realm::concat(#a " == " #b ": ", left_, " vs ", right_)); \
   } while (0)
 
 // Runs the body; evaluates to the message: EXPECT_ERROR(kFormat, { parse(bytes); }).

@@ -1,10 +1,9 @@
 #include "base/thread_pool.h"
 
+#include <chrono>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <chrono>
 
 #include "cpp/harness.h"
 
@@ -21,9 +20,8 @@ TEST(every_chunk_runs_exactly_once) {
 
 TEST(an_exception_reaches_the_caller_and_the_pool_lives_on) {
   ThreadPool pool(2);
-  EXPECT_ERROR(kInvalidRequest, {
-    pool.run(100, [](int64_t i) { REALM_CHECK(i != 42, "chunk 42"); });
-  });
+  EXPECT_ERROR(kInvalidRequest,
+               { pool.run(100, [](int64_t i) { REALM_CHECK(i != 42, "chunk 42"); }); });
   std::atomic<int> runs{0};
   pool.run(50, [&](int64_t) { ++runs; });
   EXPECT_EQ(runs.load(), 50);
