@@ -24,25 +24,35 @@ constexpr Architecture kArchitectures[] = {
      .post_norms = true,
      .embedding_scale = EmbeddingScale::kSqrtWidth,
      .softcaps_required = true,
-     .window = WindowPattern::kOddLayersGlobal,
+     .window_required = true,
+     .global_every = 2,
      .width_scaled_layers = 46},
     {.name = "gemma3",
      .activation = Activation::kGeluTanh,
      .post_norms = true,
      .default_rope_base = 1000000.0f,
-     .local_rope_base = 10000.0f,
+     .local_rope = true,
+     .default_local_rope_base = 10000.0f,
      .qk_norm = QkNorm::kPerHead,
      .embedding_scale = EmbeddingScale::kSqrtWidth,
-     .window = WindowPattern::kSixthLayersGlobal,
+     .global_every = 6,
      .width_scaled_layers = 62},
     {.name = "phi3", .fused_qkv = true, .fused_gate_up = true},
-    {.name = "olmo2", .pre_norms = false, .post_norms = true, .qk_norm = QkNorm::kWholeRow},
+    {.name = "olmo2",  // with windows it is olmo3
+     .pre_norms = false,
+     .post_norms = true,
+     .local_rope = true,
+     .qk_norm = QkNorm::kWholeRow,
+     .global_every = 4},
     {.name = "smollm3", .rope_interleaved = true, .rope_skips_every = 4},
     {.name = "granite",
      .rope_interleaved = true,
      .embedding_scale = EmbeddingScale::kFromFile,
      .multipliers = true},
-    {.name = "starcoder2", .norm = NormKind::kLayer, .activation = Activation::kGeluTanh, .gated = false},
+    {.name = "starcoder2",
+     .norm = NormKind::kLayer,
+     .activation = Activation::kGeluTanh,
+     .gated = false},
     {.name = "gpt2",
      .norm = NormKind::kLayer,
      .activation = Activation::kGeluTanh,
@@ -53,7 +63,9 @@ constexpr Architecture kArchitectures[] = {
 
 }  // namespace
 
-std::span<const Architecture> all_architectures() { return kArchitectures; }
+std::span<const Architecture> all_architectures() {
+  return kArchitectures;
+}
 
 const Architecture* find_architecture(std::string_view name) {
   for (const Architecture& row : kArchitectures) {

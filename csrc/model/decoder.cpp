@@ -6,8 +6,8 @@
 
 namespace realm {
 
-Decoder::Decoder(Backend& backend, const ModelConfig& config, const ModelWeights& weights, int64_t max_rows,
-                 int64_t max_wanted)
+Decoder::Decoder(Backend& backend, const ModelConfig& config, const ModelWeights& weights,
+                 int64_t max_rows, int64_t max_wanted)
     : backend_(backend),
       config_(config),
       weights_(weights),
@@ -16,9 +16,11 @@ Decoder::Decoder(Backend& backend, const ModelConfig& config, const ModelWeights
       max_wanted_(max_wanted) {
   if (!arch_.learned_positions) {
     global_angles_.emplace(Angles{{config.rope, config.rope.base, weights.rope_factors}, {}, {}});
-    if (config.local_rope_base > 0) {  // local layers see short distances only: their angles are not scaled
+    if (config.local_rope_base > 0) {
+      // Local layers see short distances only: their angles are not scaled.
       RopeConfig local = config.rope;
       local.scaling = RopeConfig::Scaling::kNone;
+      local.attention_factor = 0;
       local_angles_.emplace(Angles{{local, config.local_rope_base, {}}, {}, {}});
     }
   }
@@ -70,8 +72,8 @@ void Decoder::lay_out_memory() {
 void Decoder::run(const StepBatch& step, const KvStorage& cache) {
   n_rows_ = step.n_rows();
   if (n_rows_ > max_rows_ || static_cast<int64_t>(step.rows_wanted.size()) > max_wanted_) {
-    fail(ErrorCode::kInternal, "a step of ", n_rows_, " rows, ", step.rows_wanted.size(), " wanted, is above ",
-         max_rows_, " and ", max_wanted_);
+    fail(ErrorCode::kInternal, "a step of ", n_rows_, " rows, ", step.rows_wanted.size(),
+         " wanted, is above ", max_rows_, " and ", max_wanted_);
   }
   plan_angles(step);
   embed(step);
@@ -96,13 +98,15 @@ void Decoder::plan_angles(const StepBatch& step) {
 void Decoder::plan_angles(const StepBatch& step, Angles& angles) {
   const auto n = static_cast<size_t>(n_rows_ * angles.planner.half());
   host_angles_.resize(2 * n);
-  angles.planner.plan(step.positions, planned_tokens_, host_angles_.data(), host_angles_.data() + n);
+  angles.planner.plan(step.positions, planned_tokens_, host_angles_.data(),
+                      host_angles_.data() + n);
   backend_.upload(host_angles_.data(), angles.cos.data, n * sizeof(float));
   backend_.upload(host_angles_.data() + n, angles.sin.data, n * sizeof(float));
 }
 
 RopeAngles Decoder::angles_of(int64_t layer) const {
-  const Angles& angles = local_angles_ && config_.has_window(layer) ? *local_angles_ : *global_angles_;
+  const Angles& angles =
+      local_angles_ && config_.has_window(layer) ? *local_angles_ : *global_angles_;
   return {angles.cos.data, angles.sin.data, angles.planner.half(), arch_.rope_interleaved};
 }
 
@@ -129,12 +133,10 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
     backend_.rotate(k, config_.head_width, angles_of(layer));
   }
   backend_.store_kv(step, cache, k, v);
-  const AttentionShape shape{config_.n_heads,
-                             config_.n_kv_heads,
-                             config_.head_width,
-                             config_.attention_scale,
-                             config_.attention_softcap,
-                             config_.has_window(layer) ? config_.window : 0};
+  const AttentionShape shape{
+      config_.n_heads,           config_.n_kv_heads,
+      config_.head_width,        config_.attention_scale,
+      config_.attention_softcap, config_.has_window(layer) ? config_.window : 0};
   const Matrix attended = attended_.first_rows(n_rows_), out = block_.first_rows(n_rows_);
   backend_.attend(step, cache, shape, q, attended);
   linear(w.o, attended, out);
@@ -151,7 +153,8 @@ void Decoder::feed_forward(const LayerWeights& w) {
   add_residual(out, w.post_feed_forward_norm);
 }
 
-void Decoder::dense(const Linear& gate, const Linear& up, const Linear& down, Matrix in, Matrix out) {
+void Decoder::dense(const Linear& gate, const Linear& up, const Linear& down, Matrix in,
+                    Matrix out) {
   const int64_t ff = up.weight->rows();
   const Matrix gates{gate_.data, n_rows_, ff}, ups{up_.data, n_rows_, ff};
   linear(up, in, ups);
@@ -166,8 +169,10 @@ void Decoder::dense(const Linear& gate, const Linear& up, const Linear& down, Ma
 
 void Decoder::mixture(const LayerWeights& w, Matrix in, Matrix out) {
   const Matrix router = router_.first_rows(n_rows_);
-  const Routing routing{reinterpret_cast<int32_t*>(expert_ids_.data), expert_weights_.data, config_.n_experts_used};
-  const ExpertBank bank{w.expert_gate.get(), w.expert_up.get(), w.expert_down.get(), config_.n_experts};
+  const Routing routing{reinterpret_cast<int32_t*>(expert_ids_.data), expert_weights_.data,
+                        config_.n_experts_used};
+  const ExpertBank bank{w.expert_gate.get(), w.expert_up.get(), w.expert_down.get(),
+                        config_.n_experts};
   linear(w.router, in, router);
   backend_.route(router, arch_.renormalize_experts, routing);
   backend_.experts(bank, arch_.activation, in, routing, experts_, out);
@@ -191,7 +196,8 @@ void Decoder::head(const StepBatch& step) {
   if (config_.final_softcap > 0) backend_.softcap(logits_, config_.final_softcap);
 }
 
-// The residual stream as a block reads it: normalized, or as it is where the architecture has no norm there.
+// The residual stream as a block reads it: normalized, or as it is where the architecture has no
+// norm there.
 Matrix Decoder::normed(const NormWeights& weights) {
   if (!weights.weight.data) return x();
   const Matrix out = normed_.first_rows(n_rows_);
@@ -200,7 +206,8 @@ Matrix Decoder::normed(const NormWeights& weights) {
 }
 
 void Decoder::norm_in_place(Matrix x, const NormWeights& weights) {
-  if (weights.weight.data) backend_.norm(arch_.norm, x, weights.weight, weights.bias, config_.norm_eps, x);
+  if (weights.weight.data)
+    backend_.norm(arch_.norm, x, weights.weight, weights.bias, config_.norm_eps, x);
 }
 
 void Decoder::linear(const Linear& linear, Matrix in, Matrix out) {

@@ -1,6 +1,6 @@
-// THE FORWARD, once, for every architecture and backend. Its only input is a ragged step; prefill, chunks, decode and
-// verification are the same code. All working memory is made at construction: a step allocates nothing on the backend.
-// One thread at a time.
+// THE FORWARD, once, for every architecture and backend. Its only input is a ragged step; prefill,
+// chunks, decode and verification are the same code. All working memory is made at construction: a
+// step allocates nothing on the backend. One thread at a time.
 #pragma once
 
 #include <memory>
@@ -16,11 +16,12 @@ namespace realm {
 class Decoder {
  public:
   // For steps of at most `max_rows` rows, of which at most `max_wanted` want logits.
-  Decoder(Backend& backend, const ModelConfig& config, const ModelWeights& weights, int64_t max_rows,
-          int64_t max_wanted);
+  Decoder(Backend& backend, const ModelConfig& config, const ModelWeights& weights,
+          int64_t max_rows, int64_t max_wanted);
 
-  // Runs a step: writes keys and values of its rows into the cache and computes the wanted rows' logits.
-  // Throws kCancelled when the backend's flag was raised; the rows' pages are then undefined.
+  // Runs a step: writes keys and values of its rows into the cache and computes the wanted rows'
+  // logits. Throws kCancelled when the backend's flag was raised; the rows' pages are then
+  // undefined.
   void run(const StepBatch& step, const KvStorage& cache);
 
   // [rows wanted, V] of the last run, in the backend's memory.

@@ -6,7 +6,10 @@
 namespace realm {
 
 KvStorage::KvStorage(Backend& backend, const ModelConfig& config, KvType type, int64_t n_pages)
-    : type_(type), n_kv_heads_(config.n_kv_heads), head_width_(config.head_width), n_pages_(n_pages) {
+    : type_(type),
+      n_kv_heads_(config.n_kv_heads),
+      head_width_(config.head_width),
+      n_pages_(n_pages) {
   const auto page = static_cast<uint64_t>(backend.kv_page_bytes(type, n_kv_heads_, head_width_));
   const auto bytes = checked_mul(page, static_cast<uint64_t>(n_pages));
   REALM_CHECK(n_pages >= 0 && bytes, "a cache of ", n_pages, " pages of ", page, " bytes");
@@ -24,7 +27,8 @@ KvLayer KvStorage::layer(int64_t index) const {
 }
 
 uint64_t KvStorage::page_bytes(const Backend& backend, const ModelConfig& config, KvType type) {
-  return static_cast<uint64_t>(config.n_layers * backend.kv_page_bytes(type, config.n_kv_heads, config.head_width));
+  return static_cast<uint64_t>(config.n_layers *
+                               backend.kv_page_bytes(type, config.n_kv_heads, config.head_width));
 }
 
 }  // namespace realm

@@ -1,5 +1,5 @@
-// The memory behind keys and values: for each layer a buffer of pages on the backend. It holds bytes and knows no
-// sequences; who owns which page is the caller's bookkeeping.
+// The memory behind keys and values: for each layer a buffer of pages on the backend. It holds
+// bytes and knows no sequences; who owns which page is the caller's bookkeeping.
 #pragma once
 
 #include <memory>

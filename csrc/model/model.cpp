@@ -10,16 +10,21 @@ namespace {
 void refuse_other_kinds(const gguf::Metadata& metadata) {
   const gguf::Value* type = metadata.find("general.type");
   if (type && type->text() != "model") {
-    fail(ErrorCode::kFormat, "general.type is ", gguf::to_string(*type), "; this file is not a model");
+    fail(ErrorCode::kFormat, "general.type is ", gguf::to_string(*type),
+         "; this file is not a model");
   }
 }
 
 }  // namespace
 
-std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file, const ModelOptions& options) {
+std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
+                                   const ModelOptions& options) {
   refuse_other_kinds(file->metadata());
   const std::shared_ptr<Model> model(new Model);
   model->config_ = parse_config(*file);
+  if (Vocabulary::is_declared(file->metadata())) {
+    model->vocabulary_ = std::make_shared<const Vocabulary>(file->metadata());
+  }
   model->backend_ = make_cpu_backend(options.n_threads);
   model->weights_ = load_weights(file, model->config_, *model->backend_, options.load);
   model->file_ = std::move(file);

@@ -1,5 +1,6 @@
-// A loaded model: configuration, weights and the backend they live on. Immutable once made, apart from the lock that
-// lets one computation at a time use the backend; share it between threads and sequences freely.
+// A loaded model: configuration, weights and the backend they live on. Immutable once made, apart
+// from the lock that lets one computation at a time use the backend; share it between threads and
+// sequences freely.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include "backend/backend.h"
 #include "gguf/reader.h"
 #include "model/config.h"
+#include "model/vocabulary.h"
 #include "model/weights.h"
 
 namespace realm {
@@ -20,11 +22,14 @@ struct ModelOptions {
 class Model {
  public:
   // Throws kFormat for a file that is not a model we can compute, kCancelled, kOutOfMemory.
-  static std::shared_ptr<Model> load(std::shared_ptr<const gguf::GgufFile> file, const ModelOptions& options);
+  static std::shared_ptr<Model> load(std::shared_ptr<const gguf::GgufFile> file,
+                                     const ModelOptions& options);
 
   const ModelConfig& config() const { return config_; }
   const gguf::Metadata& metadata() const { return file_->metadata(); }
   const ModelWeights& weights() const { return weights_; }
+  // Null when the file has none: such a model takes and gives token ids only.
+  const std::shared_ptr<const Vocabulary>& vocabulary() const { return vocabulary_; }
 
   // The backend may be used while the lock is held.
   std::unique_lock<std::mutex> lock_backend() { return std::unique_lock(backend_mutex_); }
@@ -35,6 +40,7 @@ class Model {
 
   std::shared_ptr<const gguf::GgufFile> file_;
   ModelConfig config_;
+  std::shared_ptr<const Vocabulary> vocabulary_;
   std::unique_ptr<Backend> backend_;
   ModelWeights weights_;  // after the backend, so destroyed before it
   std::mutex backend_mutex_;

@@ -1,5 +1,6 @@
-// Rotary angles. Frequencies are made once per model; the angles of a step's rows are planned on the host before the
-// forward and uploaded. An angle is the f32 product of position and inverse frequency, as the models were trained.
+// Rotary angles. Frequencies are made once per model; the angles of a step's rows are planned on
+// the host before the forward and uploaded. An angle is the f32 product of position and inverse
+// frequency, as the models were trained.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +13,21 @@ namespace realm {
 
 // Divisors of the frequencies that a file carries as tensors; empty when it does not.
 struct RopeFactors {
-  std::vector<float> all;          // rope_freqs: llama3's
+  std::vector<float> all;            // rope_freqs: llama3's
   std::vector<float> short_context;  // rope_factors_short: up to the original context
   std::vector<float> long_context;   // rope_factors_long: beyond it
 };
 
 class RopePlanner {
  public:
-  // `base` replaces config.base (layers with a base of their own); factors are checked against the width.
+  // `base` replaces config.base (layers with a base of their own); factors are checked against the
+  // width.
   RopePlanner(const RopeConfig& config, float base, const RopeFactors& factors);
 
   int64_t half() const { return static_cast<int64_t>(frequencies_.size()); }
-  // Writes cos and sin, [T, half] each. `planned_tokens[t]` is the length that row t's sequence may reach: it alone
-  // decides between short and long factors, so that a sequence never changes them half-way.
+  // Writes cos and sin, [T, half] each. `planned_tokens[t]` is the length that row t's sequence may
+  // reach: it alone decides between short and long factors, so that a sequence never changes them
+  // half-way.
   void plan(std::span<const int32_t> positions, std::span<const int32_t> planned_tokens, float* cos,
             float* sin) const;
 

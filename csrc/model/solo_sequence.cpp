@@ -12,8 +12,8 @@ namespace {
 
 int64_t pages_for(Model& model, const SoloOptions& options) {
   const int64_t n_ctx = model.config().n_ctx;
-  REALM_CHECK(options.max_tokens >= 1 && options.max_tokens <= n_ctx, "a sequence of up to ", options.max_tokens,
-              " tokens; this model's context is ", n_ctx);
+  REALM_CHECK(options.max_tokens >= 1 && options.max_tokens <= n_ctx, "a sequence of up to ",
+              options.max_tokens, " tokens; this model's context is ", n_ctx);
   REALM_CHECK(options.chunk_rows >= 1, "chunks of ", options.chunk_rows, " rows");
   const int64_t page = model.backend().kv_page_tokens();
   return (options.max_tokens + page - 1) / page;
@@ -22,7 +22,8 @@ int64_t pages_for(Model& model, const SoloOptions& options) {
 void require_finite(std::span<const float> logits) {
   for (const float value : logits) {
     if (!std::isfinite(value)) {
-      fail(ErrorCode::kFormat, "the model computes ", value, " as a logit: its weights hold NaN, infinite or huge values");
+      fail(ErrorCode::kFormat, "the model computes ", value,
+           " as a logit: its weights hold NaN, infinite or huge values");
     }
   }
 }
@@ -30,7 +31,9 @@ void require_finite(std::span<const float> logits) {
 // Watches a cancellation flag for as long as it lives.
 class Watch {
  public:
-  Watch(Backend& backend, const std::atomic<bool>* flag) : backend_(backend) { backend_.watch(flag); }
+  Watch(Backend& backend, const std::atomic<bool>* flag) : backend_(backend) {
+    backend_.watch(flag);
+  }
   ~Watch() { backend_.watch(nullptr); }
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
@@ -45,8 +48,10 @@ SoloSequence::SoloSequence(std::shared_ptr<Model> model, const SoloOptions& opti
     : model_(std::move(model)),
       options_(options),
       pages_(static_cast<size_t>(pages_for(*model_, options))),
-      cache_(model_->backend(), model_->config(), options.kv_type, static_cast<int64_t>(pages_.size())),
-      decoder_(model_->backend(), model_->config(), model_->weights(), std::min(options.chunk_rows, options.max_tokens),
+      cache_(model_->backend(), model_->config(), options.kv_type,
+             static_cast<int64_t>(pages_.size())),
+      decoder_(model_->backend(), model_->config(), model_->weights(),
+               std::min(options.chunk_rows, options.max_tokens),
                std::min(options.max_wanted, options.max_tokens)) {
   std::iota(pages_.begin(), pages_.end(), 0);
 }
@@ -62,7 +67,8 @@ void SoloSequence::append(std::span<const int32_t> tokens, int64_t n_wanted, flo
     const int64_t first_wanted = std::max<int64_t>(0, n - n_wanted - done);
     if (first_wanted < rows) rows = std::min(rows, first_wanted + options_.max_wanted);
     const int64_t wanted = std::max<int64_t>(0, rows - first_wanted);
-    run_chunk(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), length_ + done, wanted, logits);
+    run_chunk(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), length_ + done,
+              wanted, logits);
     logits += wanted * model_->config().n_vocab;
     done += rows;
   }
@@ -81,17 +87,19 @@ void SoloSequence::check(std::span<const int32_t> tokens, int64_t n_wanted) cons
   REALM_CHECK(n <= capacity() - length_, "a sequence of ", length_, " tokens cannot take ", n,
               " more: it was made for ", capacity());
   for (const int32_t token : tokens) {
-    REALM_CHECK(token >= 0 && token < model_->config().n_vocab, "token id ", token, " is not in the vocabulary of ",
-                model_->config().n_vocab);
+    REALM_CHECK(token >= 0 && token < model_->config().n_vocab, "token id ", token,
+                " is not in the vocabulary of ", model_->config().n_vocab);
   }
 }
 
-void SoloSequence::run_chunk(std::span<const int32_t> tokens, int64_t first_pos, int64_t n_wanted, float* logits) {
+void SoloSequence::run_chunk(std::span<const int32_t> tokens, int64_t first_pos, int64_t n_wanted,
+                             float* logits) {
   const auto n = static_cast<int32_t>(tokens.size());
   std::vector<int32_t> positions(tokens.size()), wanted(static_cast<size_t>(n_wanted));
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first_pos));
   std::iota(wanted.begin(), wanted.end(), n - static_cast<int32_t>(n_wanted));
-  const SequenceSpan span{0, n, static_cast<int32_t>(first_pos), static_cast<int32_t>(capacity()), pages_};
+  const SequenceSpan span{0, n, static_cast<int32_t>(first_pos), static_cast<int32_t>(capacity()),
+                          pages_};
   decoder_.run({tokens, positions, {&span, 1}, wanted}, cache_);
   if (n_wanted == 0) return;
   const auto n_logits = static_cast<size_t>(n_wanted * model_->config().n_vocab);

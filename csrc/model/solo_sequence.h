@@ -1,6 +1,6 @@
-// One sequence by itself over a model: its own pages, its own working memory, any chunking. It serves whole-prompt
-// logits and step-by-step sessions, and is the reference that every batched execution must equal bit for bit.
-// One thread at a time.
+// One sequence by itself over a model: its own pages, its own working memory, any chunking. It
+// serves whole-prompt logits and step-by-step sessions, and is the reference that every batched
+// execution must equal bit for bit. One thread at a time.
 #pragma once
 
 #include <atomic>
@@ -28,9 +28,10 @@ class SoloSequence {
   int64_t length() const { return length_; }
   int64_t capacity() const { return options_.max_tokens; }
 
-  // Appends `tokens` and writes the logits of the last `n_wanted` of them, [n_wanted, V]. Raising `cancel` makes it
-  // throw kCancelled soon; the sequence then keeps the length it had. Throws kInvalidRequest for a token id outside
-  // the vocabulary or a sequence above its capacity, kFormat if the model computes NaN or infinities.
+  // Appends `tokens` and writes the logits of the last `n_wanted` of them, [n_wanted, V]. Raising
+  // `cancel` makes it throw kCancelled soon; the sequence then keeps the length it had. Throws
+  // kInvalidRequest for a token id outside the vocabulary or a sequence above its capacity, kFormat
+  // if the model computes NaN or infinities.
   void append(std::span<const int32_t> tokens, int64_t n_wanted, float* logits,
               const std::atomic<bool>* cancel = nullptr);
 
@@ -39,7 +40,8 @@ class SoloSequence {
 
  private:
   void check(std::span<const int32_t> tokens, int64_t n_wanted) const;
-  void run_chunk(std::span<const int32_t> tokens, int64_t first_pos, int64_t n_wanted, float* logits);
+  void run_chunk(std::span<const int32_t> tokens, int64_t first_pos, int64_t n_wanted,
+                 float* logits);
 
   std::shared_ptr<Model> model_;
   SoloOptions options_;

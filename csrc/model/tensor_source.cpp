@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 #include "base/error.h"
 #include "quant/formats.h"
@@ -10,38 +11,52 @@ namespace realm {
 
 namespace {
 
-// Memory of our own for a tensor's bytes, aligned for any kernel; not cleared, since it is read into at once.
+// Memory of our own for a tensor's bytes, aligned for any kernel; not cleared, since it is read
+// into at once.
 std::shared_ptr<std::byte> make_bytes(uint64_t n) {
   constexpr std::align_val_t kAlignment{64};
   auto* memory = static_cast<std::byte*>(::operator new(std::max<uint64_t>(n, 1), kAlignment));
   return {memory, [](std::byte* p) { ::operator delete(p, kAlignment); }};
 }
 
-bool has_extents(const Shape& shape, int64_t rows, int64_t cols) {
-  return shape.rank() >= 2 && shape.row_elements() == static_cast<uint64_t>(cols) &&
-         shape.rows() == static_cast<uint64_t>(rows);
+Shape shape_of(std::initializer_list<int64_t> extents) {
+  const std::vector<uint64_t> counts(extents.begin(), extents.end());
+  return Shape::checked(counts).value();  // of a configuration, whose numbers are bounded
+}
+
+// Writers differ in whether they keep outermost extents of 1.
+std::span<const uint64_t> significant(const Shape& shape) {
+  auto extents = shape.extents();
+  while (!extents.empty() && extents.front() == 1) extents = extents.subspan(1);
+  return extents;
 }
 
 }  // namespace
 
-TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend, const LoadOptions& options)
-    : file_(std::move(file)), backend_(backend), options_(options), taken_(file_->tensors().size(), false) {
+TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend,
+                           const LoadOptions& options)
+    : file_(std::move(file)),
+      backend_(backend),
+      options_(options),
+      taken_(file_->tensors().size(), false) {
   for (const gguf::TensorInfo& info : file_->tensors()) bytes_total_ += info.bytes;
 }
 
-const gguf::TensorInfo& TensorSource::take(const std::string& name) {
+const gguf::TensorInfo& TensorSource::take(const std::string& name, const Shape& needed) {
   const gguf::TensorInfo* info = file_->find(name);
   if (!info) fail(ErrorCode::kFormat, "tensor ", quoted(name), " is missing");
+  if (!std::ranges::equal(significant(info->shape), significant(needed))) {
+    fail(ErrorCode::kFormat, "tensor ", quoted(name), " has shape ", to_string(info->shape),
+         "; this model needs ", to_string(needed));
+  }
   taken_[static_cast<size_t>(info - file_->tensors().data())] = true;
   return *info;
 }
 
-WeightBytes TensorSource::fetch(const std::string& name, int64_t rows, int64_t cols) {
-  const gguf::TensorInfo& info = take(name);
-  if (!has_extents(info.shape, rows, cols)) {
-    fail(ErrorCode::kFormat, "tensor ", quoted(name), " has shape ", to_string(info.shape), "; this model needs ",
-         rows, " rows of ", cols);
-  }
+WeightBytes TensorSource::fetch(const std::string& name, const Shape& needed) {
+  const gguf::TensorInfo& info = take(name, needed);
+  const auto rows = static_cast<int64_t>(needed.rows());
+  const auto cols = static_cast<int64_t>(needed.row_elements());
   bytes_ += info.bytes;
   report(info.bytes);
   if (options_.mapped) return {info.dtype, rows, cols, file_->view(info), file_};
@@ -59,31 +74,34 @@ void TensorSource::report(uint64_t bytes) {
 }
 
 std::unique_ptr<Weight> TensorSource::matrix(const std::string& name, int64_t rows, int64_t cols) {
-  return backend_.load_weight(fetch(name, rows, cols));
+  return backend_.load_weight(fetch(name, shape_of({rows, cols})));
+}
+
+std::unique_ptr<Weight> TensorSource::bank(const std::string& name, int64_t experts, int64_t rows,
+                                           int64_t cols) {
+  return backend_.load_weight(fetch(name, shape_of({experts, rows, cols})));
 }
 
 std::vector<std::unique_ptr<Weight>> TensorSource::split_matrix(const std::string& name,
-                                                                const std::vector<int64_t>& rows, int64_t cols) {
+                                                                const std::vector<int64_t>& rows,
+                                                                int64_t cols) {
   int64_t total = 0;
   for (const int64_t n : rows) total += n;
-  WeightBytes whole = fetch(name, total, cols);
+  WeightBytes whole = fetch(name, shape_of({total, cols}));
   const uint64_t row_bytes = whole.bytes.size() / static_cast<uint64_t>(total);
   std::vector<std::unique_ptr<Weight>> parts;
   uint64_t offset = 0;
   for (const int64_t n : rows) {
     const uint64_t bytes = static_cast<uint64_t>(n) * row_bytes;
-    parts.push_back(backend_.load_weight({whole.dtype, n, cols, whole.bytes.subspan(offset, bytes), whole.owner}));
+    parts.push_back(backend_.load_weight(
+        {whole.dtype, n, cols, whole.bytes.subspan(offset, bytes), whole.owner}));
     offset += bytes;
   }
   return parts;
 }
 
 std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n) {
-  const gguf::TensorInfo& info = take(name);
-  if (info.shape.elements() != static_cast<uint64_t>(n)) {
-    fail(ErrorCode::kFormat, "tensor ", quoted(name), " has shape ", to_string(info.shape), "; this model needs [", n,
-         "]");
-  }
+  const gguf::TensorInfo& info = take(name, shape_of({n}));
   std::vector<float> values(static_cast<size_t>(n));
   file_->read_f32(info, values.data());
   for (size_t i = 0; i < values.size(); ++i) {

@@ -1,5 +1,5 @@
-// Fetching a model file's tensors by name for a backend: shapes are checked, what was fetched is remembered, and what
-// was not is refused at the end.
+// Fetching a model file's tensors by name for a backend: shapes are checked, what was fetched is
+// remembered, and what was not is refused at the end.
 #pragma once
 
 #include <memory>
@@ -12,15 +12,18 @@ namespace realm {
 
 class TensorSource {
  public:
-  TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend, const LoadOptions& options);
+  TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend,
+               const LoadOptions& options);
 
   bool has(const std::string& name) const { return file_->find(name) != nullptr; }
 
-  // A matrix of exactly this shape; [experts, rows, cols] banks count their rows together.
   std::unique_ptr<Weight> matrix(const std::string& name, int64_t rows, int64_t cols);
+  // [experts, rows, cols]: one weight, in which the experts' rows follow one another.
+  std::unique_ptr<Weight> bank(const std::string& name, int64_t experts, int64_t rows,
+                               int64_t cols);
   // Successive row ranges of one fused matrix.
-  std::vector<std::unique_ptr<Weight>> split_matrix(const std::string& name, const std::vector<int64_t>& rows,
-                                                    int64_t cols);
+  std::vector<std::unique_ptr<Weight>> split_matrix(const std::string& name,
+                                                    const std::vector<int64_t>& rows, int64_t cols);
   // A vector of finite values in the backend's memory, which finish() hands over.
   Vector vector(const std::string& name, int64_t n);
   Vector optional_vector(const std::string& name, int64_t n);
@@ -31,8 +34,8 @@ class TensorSource {
   uint64_t bytes() const { return bytes_; }
 
  private:
-  const gguf::TensorInfo& take(const std::string& name);
-  WeightBytes fetch(const std::string& name, int64_t rows, int64_t cols);
+  const gguf::TensorInfo& take(const std::string& name, const Shape& needed);
+  WeightBytes fetch(const std::string& name, const Shape& needed);
   void report(uint64_t bytes);
 
   std::shared_ptr<const gguf::GgufFile> file_;

@@ -11,7 +11,10 @@ namespace {
 class LayerLoader {
  public:
   LayerLoader(TensorSource& source, const ModelConfig& config, int64_t layer)
-      : source_(source), config_(config), arch_(*config.architecture), p_(concat("blk.", layer, ".")) {}
+      : source_(source),
+        config_(config),
+        arch_(*config.architecture),
+        p_(concat("blk.", layer, ".")) {}
 
   LayerWeights load() {
     load_norms();
@@ -26,12 +29,14 @@ class LayerLoader {
 
  private:
   Linear linear(const std::string& name, int64_t rows, int64_t cols) {
-    return {source_.matrix(p_ + name + ".weight", rows, cols), source_.optional_vector(p_ + name + ".bias", rows)};
+    return {source_.matrix(p_ + name + ".weight", rows, cols),
+            source_.optional_vector(p_ + name + ".bias", rows)};
   }
 
   NormWeights norm(const std::string& name, int64_t n) {
     NormWeights weights{source_.vector(p_ + name + ".weight", n), {}};
-    if (arch_.norm == NormKind::kLayer) weights.bias = source_.optional_vector(p_ + name + ".bias", n);
+    if (arch_.norm == NormKind::kLayer)
+      weights.bias = source_.optional_vector(p_ + name + ".bias", n);
     return weights;
   }
 
@@ -68,7 +73,9 @@ class LayerLoader {
   void load_fused_qkv(int64_t q, int64_t kv) {
     auto parts = source_.split_matrix(p_ + "attn_qkv.weight", {q, kv, kv}, config_.n_embd);
     const Vector bias = source_.optional_vector(p_ + "attn_qkv.bias", q + 2 * kv);
-    const auto part_of = [&](int64_t first, int64_t n) { return bias.data ? Vector{bias.data + first, n} : Vector{}; };
+    const auto part_of = [&](int64_t first, int64_t n) {
+      return bias.data ? Vector{bias.data + first, n} : Vector{};
+    };
     layer_.q = {std::move(parts[0]), part_of(0, q)};
     layer_.k = {std::move(parts[1]), part_of(q, kv)};
     layer_.v = {std::move(parts[2]), part_of(q + kv, kv)};
@@ -76,7 +83,8 @@ class LayerLoader {
 
   void load_feed_forward() {
     if (arch_.fused_gate_up) {
-      auto parts = source_.split_matrix(p_ + "ffn_up.weight", {config_.n_ff, config_.n_ff}, config_.n_embd);
+      auto parts =
+          source_.split_matrix(p_ + "ffn_up.weight", {config_.n_ff, config_.n_ff}, config_.n_embd);
       layer_.gate.weight = std::move(parts[0]);
       layer_.up.weight = std::move(parts[1]);
     } else {
@@ -89,9 +97,9 @@ class LayerLoader {
   void load_experts() {
     const int64_t n = config_.n_experts, ff = config_.n_ff_expert, embd = config_.n_embd;
     layer_.router = linear("ffn_gate_inp", n, embd);
-    layer_.expert_gate = source_.matrix(p_ + "ffn_gate_exps.weight", n * ff, embd);
-    layer_.expert_up = source_.matrix(p_ + "ffn_up_exps.weight", n * ff, embd);
-    layer_.expert_down = source_.matrix(p_ + "ffn_down_exps.weight", n * embd, ff);
+    layer_.expert_gate = source_.bank(p_ + "ffn_gate_exps.weight", n, ff, embd);
+    layer_.expert_up = source_.bank(p_ + "ffn_up_exps.weight", n, ff, embd);
+    layer_.expert_down = source_.bank(p_ + "ffn_down_exps.weight", n, embd, ff);
     if (!arch_.shared_expert) return;
     layer_.shared_router = linear("ffn_gate_inp_shexp", 1, embd);
     layer_.shared_gate = linear("ffn_gate_shexp", config_.n_ff_shared, embd);
@@ -109,7 +117,9 @@ class LayerLoader {
 std::vector<float> positive_factors(TensorSource& source, const std::string& name, int64_t n) {
   std::vector<float> factors = source.host_vector(name, n);
   for (const float factor : factors) {
-    if (!(factor > 0)) fail(ErrorCode::kFormat, "tensor ", quoted(name), " has the factor ", factor, "; must be positive");
+    if (!(factor > 0))
+      fail(ErrorCode::kFormat, "tensor ", quoted(name), " has the factor ", factor,
+           "; must be positive");
   }
   return factors;
 }
@@ -117,13 +127,17 @@ std::vector<float> positive_factors(TensorSource& source, const std::string& nam
 RopeFactors load_rope_factors(TensorSource& source, const ModelConfig& config) {
   RopeFactors factors;
   const int64_t n = config.rope.width / 2;
-  if (source.has("rope_freqs.weight")) factors.all = positive_factors(source, "rope_freqs.weight", n);
-  const bool has_long = source.has("rope_factors_long.weight"), has_short = source.has("rope_factors_short.weight");
+  if (source.has("rope_freqs.weight"))
+    factors.all = positive_factors(source, "rope_freqs.weight", n);
+  const bool has_long = source.has("rope_factors_long.weight"),
+             has_short = source.has("rope_factors_short.weight");
   if (has_long != has_short) {
-    fail(ErrorCode::kFormat, "rope_factors_long.weight and rope_factors_short.weight come only together");
+    fail(ErrorCode::kFormat,
+         "rope_factors_long.weight and rope_factors_short.weight come only together");
   }
   if (config.rope.scaling == RopeConfig::Scaling::kLongRope && !has_long) {
-    fail(ErrorCode::kFormat, "rope.scaling.type is 'longrope' but rope_factors_long.weight is missing");
+    fail(ErrorCode::kFormat,
+         "rope.scaling.type is 'longrope' but rope_factors_long.weight is missing");
   }
   if (has_long) {
     factors.long_context = positive_factors(source, "rope_factors_long.weight", n);
@@ -134,8 +148,8 @@ RopeFactors load_rope_factors(TensorSource& source, const ModelConfig& config) {
 
 }  // namespace
 
-ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config, Backend& backend,
-                          const LoadOptions& options) {
+ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config,
+                          Backend& backend, const LoadOptions& options) {
   TensorSource source(std::move(file), backend, options);
   ModelWeights weights;
   weights.embedding = source.matrix("token_embd.weight", config.n_vocab, config.n_embd);

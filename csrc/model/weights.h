@@ -1,6 +1,6 @@
-// A model's tensors on a backend, by role. Fused file tensors (q, k, v in one) are split into rows here, so that the
-// forward knows one shape of block. Every tensor of the file finds its place or the file is refused: nothing that a
-// model was trained with is ignored.
+// A model's tensors on a backend, by role. Fused file tensors (q, k, v in one) are split into rows
+// here, so that the forward knows one shape of block. Every tensor of the file finds its place or
+// the file is refused: nothing that a model was trained with is ignored.
 #pragma once
 
 #include <functional>
@@ -44,18 +44,20 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   RopeFactors rope_factors;
   std::vector<std::unique_ptr<Buffer>> vectors;  // memory of the small vectors
-  uint64_t bytes = 0;               // of all weights, as stored
+  uint64_t bytes = 0;                            // of all weights, as stored
 
   const Weight& head() const { return own_head ? *own_head : *embedding; }
 };
 
 struct LoadOptions {
-  bool mapped = false;  // use the file's pages in place: instant, and at the mercy of whoever can truncate the file
+  bool mapped = false;  // use the file's pages in place: instant, and at the mercy of whoever can
+                        // truncate the file
   // Called as loading goes on; false cancels (kCancelled).
   std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress;
 };
 
-// Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are not finite.
+// Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are
+// not finite.
 ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config,
                           Backend& backend, const LoadOptions& options);
 
