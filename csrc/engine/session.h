@@ -1,0 +1,96 @@
+// One sequence, step by step: prompt in, token after token out, until the model ends it, a stop
+// condition holds or the budget is spent. It schedules nothing and shares nothing; the engine
+// serves many requests at once and gives each the tokens that a session of its own would.
+//
+// One thread at a time.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/logprobs.h"
+#include "engine/sampler.h"
+#include "engine/stop_matcher.h"
+#include "engine/token_history.h"
+#include "model/solo_sequence.h"
+#include "model/utf8.h"
+#include "realm/sampling_params.h"
+
+namespace realm {
+
+enum class SessionState {
+  kReady,       // waits for a prompt
+  kGenerating,  // next_token() goes on
+  kComplete,    // the model or a stop condition ended the answer
+  kStopped,     // max_tokens or the context is used up, or the computation was cancelled
+};
+
+struct SessionOptions {
+  SamplingParams params;
+  KvType kv_type = KvType::kF16;
+  int64_t max_context =
+      0;  // length of prompts and answers together; 0: the first prompt and its max_tokens
+};
+
+class Session {
+ public:
+  // Throws kInvalidRequest for options that make no sense.
+  Session(std::shared_ptr<Model> model, SessionOptions options);
+
+  // Appends a prompt, also after an answer, and makes ready to generate. Throws kInvalidRequest for
+  // an empty prompt, a token outside the vocabulary, or more than the context holds; kCancelled
+  // when `cancel` is raised, after which the session is as before the call.
+  void prefill(std::span<const int32_t> tokens, const std::atomic<bool>* cancel = nullptr);
+
+  // The next token; none when the answer has ended (state() says how). An end-of-generation token
+  // ends the answer and is not given out.
+  std::optional<int32_t> next_token(const std::atomic<bool>* cancel = nullptr);
+
+  // What the tokens given out so far add to the text, in whole characters, since the last call.
+  // Text that could begin a stop string is held back until the answer ends. Empty for a model
+  // without a vocabulary.
+  std::string take_text();
+
+  // Forgets everything; the next answer draws anew from the same seed.
+  void reset();
+
+  SessionState state() const { return state_; }
+  // Of the last token given out, when the options ask for them.
+  const std::optional<Logprobs>& logprobs() const { return logprobs_; }
+  std::span<const int32_t> tokens() const { return tokens_; }
+  uint64_t seed() const { return seed_; }
+  // The stop string that ended the answer, if one did.
+  std::optional<size_t> stop_index() const { return stops_.matched(); }
+
+ private:
+  int64_t capacity_for(size_t n_prompt) const;
+  void compute(std::span<const int32_t> tokens, const std::atomic<bool>* cancel);
+  int32_t draw();
+  bool ends(int32_t token) const;
+  void accept(int32_t token);
+  void end(SessionState state);
+
+  const std::shared_ptr<Model> model_;
+  const SessionOptions options_;
+  const uint64_t seed_;
+
+  SessionState state_ = SessionState::kReady;
+  std::unique_ptr<SoloSequence> sequence_;
+  std::vector<int32_t> tokens_;  // prompts and answers
+  std::vector<float> logits_;    // after tokens_, unless a token waits
+  bool waits_ = false;           // the last of tokens_ has not been through the model
+  int64_t n_generated_ = 0;      // of this answer
+  TokenHistory history_;
+  Sampler sampler_;
+  LogprobReader logprob_reader_;
+  std::optional<Logprobs> logprobs_;
+  StopMatcher stops_;
+  Utf8Stream characters_;
+  std::string text_;
+};
+
+}  // namespace realm
