@@ -12,7 +12,9 @@ void bind_quant(pybind11::module_& m);
 void bind_gguf(pybind11::module_& m);
 void bind_gguf_write(pybind11::module_& m);
 void bind_requantize(pybind11::module_& m);
+void bind_sampling(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
+void bind_session(pybind11::module_& m);
 void bind_vocabulary(pybind11::module_& m);
 
 }  // namespace realm::bindings

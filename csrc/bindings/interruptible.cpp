@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <future>
-
 #include <pybind11/pybind11.h>
 
 namespace py = pybind11;

@@ -6,10 +6,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include "backend/registry.h"
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/gguf_source.h"
 #include "bindings/interruptible.h"
+#include "bindings/kv_types.h"
 #include "model/solo_sequence.h"
 
 namespace py = pybind11;
@@ -23,7 +25,8 @@ using Progress = std::function<void(uint64_t, uint64_t)>;
 
 void check_device(const std::string& device) {
   if (device == "auto" || device == "cpu") return;
-  fail(ErrorCode::kDevice, "device ", quoted(device), " is not available: models run on 'cpu' in this version");
+  fail(ErrorCode::kDevice, "device ", quoted(device),
+       " is not available: models run on 'cpu' in this version");
 }
 
 bool is_mapped(const std::string& weights) {
@@ -50,8 +53,9 @@ struct LoadProgress {
   }
 };
 
-std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device, std::optional<int> threads,
-                            const std::string& weights, std::optional<Progress> progress) {
+std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device,
+                            std::optional<int> threads, const std::string& weights,
+                            std::optional<Progress> progress) {
   check_device(device);
   REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
   ModelOptions options;
@@ -62,7 +66,9 @@ std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device
   std::shared_ptr<Model> model;
   try {
     run_interruptibly([&](const std::atomic<bool>& cancel) {
-      options.load.progress = [&](uint64_t done, uint64_t total) { return report(done, total, cancel); };
+      options.load.progress = [&](uint64_t done, uint64_t total) {
+        return report(done, total, cancel);
+      };
       model = Model::load(file, options);
     });
   } catch (const Error&) {
@@ -72,22 +78,16 @@ std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device
   return model;
 }
 
-KvType kv_type_named(const std::string& name) {
-  if (name == "f32") return KvType::kF32;
-  if (name == "f16") return KvType::kF16;
-  if (name == "bf16") return KvType::kBF16;
-  if (name == "q8_0") return KvType::kQ8_0;
-  fail(ErrorCode::kInvalidRequest, "kv_dtype is ", quoted(name), "; must be 'f32', 'f16', 'bf16' or 'q8_0'");
-}
-
 bool wants_all(const std::string& rows) {
-  REALM_CHECK(rows == "all" || rows == "last", "rows is ", quoted(rows), "; must be 'all' or 'last'");
+  REALM_CHECK(rows == "all" || rows == "last", "rows is ", quoted(rows),
+              "; must be 'all' or 'last'");
   return rows == "all";
 }
 
-py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray& tokens, const std::string& rows,
-                          const std::string& kv_dtype, int64_t chunk) {
+py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray& tokens,
+                          const std::string& rows, const std::string& kv_dtype, int64_t chunk) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
+  REALM_CHECK(tokens.size() > 0, "there are no tokens");
   const bool all = wants_all(rows);
   const std::span<const int32_t> ids(tokens.data(), static_cast<size_t>(tokens.size()));
   SoloOptions options;
@@ -95,7 +95,8 @@ py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray&
   options.max_tokens = tokens.size();
   options.chunk_rows = chunk;
   const int64_t n_wanted = all ? tokens.size() : 1, n_vocab = model->config().n_vocab;
-  py::array_t<float> out(all ? std::vector<py::ssize_t>{n_wanted, n_vocab} : std::vector<py::ssize_t>{n_vocab});
+  py::array_t<float> out(all ? std::vector<py::ssize_t>{n_wanted, n_vocab}
+                             : std::vector<py::ssize_t>{n_vocab});
   float* values = out.mutable_data();
   run_interruptibly([&](const std::atomic<bool>& cancel) {
     SoloSequence(model, options).append(ids, n_wanted, values, &cancel);
@@ -103,9 +104,29 @@ py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray&
   return out;
 }
 
+// What a model will take before it is loaded: the weights as stored, and keys and values for
+// `context` tokens.
+py::dict estimate(const PathOrBytes& source, std::optional<int64_t> context,
+                  const std::string& kv_dtype) {
+  const auto file = open_gguf(source);
+  const ModelConfig config = parse_config(*file);
+  uint64_t weights = 0;
+  for (const gguf::TensorInfo& info : file->tensors()) weights += info.bytes;
+  const auto backend = make_cpu_backend(1);
+  const uint64_t page = KvStorage::page_bytes(*backend, config, kv_type_named(kv_dtype));
+  const int64_t tokens = context.value_or(config.n_ctx), page_tokens = backend->kv_page_tokens();
+  REALM_CHECK(tokens >= 1 && tokens <= config.n_ctx, "context is ", tokens, "; must be 1 to ",
+              config.n_ctx);
+  py::dict bytes;
+  bytes["weights"] = weights;
+  bytes["kv"] = page * static_cast<uint64_t>((tokens + page_tokens - 1) / page_tokens);
+  return bytes;
+}
+
 void bind_config(py::module_& m) {
   py::class_<ModelConfig>(m, "ModelConfig", "A model's numbers, as its file declares them.")
-      .def_property_readonly("architecture", [](const ModelConfig& c) { return c.architecture->name; })
+      .def_property_readonly("architecture",
+                             [](const ModelConfig& c) { return c.architecture->name; })
       .def_readonly("n_layers", &ModelConfig::n_layers)
       .def_readonly("n_embd", &ModelConfig::n_embd)
       .def_readonly("n_heads", &ModelConfig::n_heads)
@@ -116,7 +137,8 @@ void bind_config(py::module_& m) {
       .def_readonly("n_experts_used", &ModelConfig::n_experts_used)
       .def_readonly("n_vocab", &ModelConfig::n_vocab)
       .def_readonly("n_ctx", &ModelConfig::n_ctx, "The context length the model was trained for.")
-      .def_readonly("window", &ModelConfig::window, "Width of the sliding window; 0 when there is none.");
+      .def_readonly("window", &ModelConfig::window,
+                    "Width of the sliding window; 0 when there is none.");
 }
 
 }  // namespace
@@ -125,15 +147,19 @@ void bind_model(py::module_& m) {
   bind_config(m);
   py::class_<Model, std::shared_ptr<Model>>(m, "Model")
       .def(py::init(&load), py::arg("source"), py::kw_only(), py::arg("device") = "auto",
-           py::arg("threads") = py::none(), py::arg("weights") = "packed", py::arg("progress") = py::none())
+           py::arg("threads") = py::none(), py::arg("weights") = "packed",
+           py::arg("progress") = py::none())
       .def_property_readonly("config", &Model::config, py::return_value_policy::reference_internal)
       .def_property_readonly("weight_bytes", [](const Model& self) { return self.weights().bytes; })
+      .def_property_readonly("vocabulary", &Model::vocabulary)
       .def_property_readonly("backend", [](Model& self) { return self.backend().description(); })
-      .def("logits", &logits, py::arg("tokens"), py::kw_only(), py::arg("rows") = "all", py::arg("kv_dtype") = "f32",
-           py::arg("chunk") = 512,
+      .def("logits", &logits, py::arg("tokens"), py::kw_only(), py::arg("rows") = "all",
+           py::arg("kv_dtype") = "f32", py::arg("chunk") = 512,
            R"(The logits after each token ("all": [T, V]) or after the last one ("last": [V]).
 
 `chunk` is how many tokens go through the model at a time; it changes no bit of the result.)");
+  m.def("estimate", &estimate, py::arg("source"), py::kw_only(), py::arg("context") = py::none(),
+        py::arg("kv_dtype") = "f16");
 }
 
 }  // namespace realm::bindings

@@ -9,6 +9,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_gguf(m);
   bind_gguf_write(m);
   bind_requantize(m);
-  bind_model(m);
+  bind_sampling(m);
   bind_vocabulary(m);
+  bind_model(m);
+  bind_session(m);
 }
