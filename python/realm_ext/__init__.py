@@ -1,0 +1,101 @@
+"""An LLM inference engine that lives inside your process."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from realm_ext._core import (
+    Device,
+    Format,
+    GGUFFile,
+    ModelConfig,
+    RequantizedTensor,
+    RequantizeReport,
+    SamplingParams,
+    TensorInfo,
+    Vocabulary,
+    build_info,
+    dequantize,
+    devices,
+    formats,
+    quantize,
+    quantize_gguf,
+    quantize_mixes,
+    write_gguf,
+)
+from realm_ext._demo import demo_path
+from realm_ext._doctor import doctor
+from realm_ext.errors import (
+    AdapterError,
+    DeviceError,
+    FileMissingError,
+    FormatError,
+    InvalidRequest,
+    IoError,
+    OutOfMemoryError,
+    ProcessForkedError,
+    QuotaExceeded,
+    RealmError,
+    RequestCancelled,
+)
+
+if TYPE_CHECKING:
+    from realm_ext.model import Model
+    from realm_ext.session import InferenceSession
+    from realm_ext.text import Tokenizer
+
+# Imported when first used, so that `import realm_ext` is quick and starts no thread: numpy does both.
+_LATER = {
+    "InferenceSession": "realm_ext.session",
+    "Model": "realm_ext.model",
+    "Tokenizer": "realm_ext.text",
+}
+
+__version__: str = build_info().version
+
+__all__ = [
+    "AdapterError",
+    "Device",
+    "DeviceError",
+    "FileMissingError",
+    "Format",
+    "FormatError",
+    "GGUFFile",
+    "InferenceSession",
+    "InvalidRequest",
+    "IoError",
+    "Model",
+    "ModelConfig",
+    "OutOfMemoryError",
+    "ProcessForkedError",
+    "QuotaExceeded",
+    "RealmError",
+    "RequantizeReport",
+    "RequantizedTensor",
+    "RequestCancelled",
+    "SamplingParams",
+    "TensorInfo",
+    "Tokenizer",
+    "Vocabulary",
+    "__version__",
+    "demo_path",
+    "dequantize",
+    "devices",
+    "doctor",
+    "formats",
+    "quantize",
+    "quantize_gguf",
+    "quantize_mixes",
+    "write_gguf",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,771 @@
+# Written by tools/make_stubs.py from the compiled extension; do not edit.
+"""
+The compiled core of realm_ext; use realm_ext itself.
+"""
+
+from __future__ import annotations
+import builtins
+import collections.abc
+import numpy
+import numpy.typing
+import os
+import typing
+import typing_extensions
+
+__all__ = [
+    "BackendProbe",
+    "BuildInfo",
+    "Device",
+    "Format",
+    "GGUFFile",
+    "Model",
+    "ModelConfig",
+    "PreTokenizer",
+    "RequantizeReport",
+    "RequantizedTensor",
+    "SamplingParams",
+    "SentencePieceEncoder",
+    "Session",
+    "SpecialSplitter",
+    "StreamDecoder",
+    "TensorInfo",
+    "Vocabulary",
+    "active_cpu_level",
+    "build_info",
+    "dequantize",
+    "devices",
+    "estimate",
+    "formats",
+    "pre_tokenizers",
+    "probe_backends",
+    "quantize",
+    "quantize_gguf",
+    "quantize_mixes",
+    "sample",
+    "sampling_law",
+    "token_logprobs",
+    "token_noise",
+    "usable_processors",
+    "write_gguf",
+]
+
+class Device:
+    """
+    A processor that models can run on.
+    """
+    def __repr__(self) -> str: ...
+    @property
+    def features(self) -> list[str]:
+        """
+        Instruction sets or capabilities.
+        """
+    @property
+    def index(self) -> int:
+        """
+        Position among the devices of its kind.
+        """
+    @property
+    def kind(self) -> str:
+        """
+        "cpu", "cuda" or "metal".
+        """
+    @property
+    def memory_bytes(self) -> int:
+        """
+        0 if not known.
+        """
+    @property
+    def name(self) -> str:
+        """
+        As its driver or the operating system names it.
+        """
+
+class BackendProbe:
+    """
+    What one backend of this build found.
+    """
+    @property
+    def available(self) -> bool: ...
+    @property
+    def devices(self) -> list[Device]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reason(self) -> str:
+        """
+        Why it is not available, or a remark.
+        """
+
+class BuildInfo:
+    """
+    What this binary is.
+    """
+    @property
+    def build_type(self) -> str: ...
+    @property
+    def compiler(self) -> str: ...
+    @property
+    def cuda(self) -> str:
+        """
+        Compiler of the CUDA backend, or empty.
+        """
+    @property
+    def version(self) -> str: ...
+
+class Format:
+    """
+    A weight format: values are encoded in blocks of fixed size.
+    """
+    @property
+    def block_bytes(self) -> int:
+        """
+        Bytes of one block.
+        """
+    @property
+    def block_elements(self) -> int:
+        """
+        Values in one block.
+        """
+    @property
+    def name(self) -> str: ...
+    @property
+    def writable(self) -> bool:
+        """
+        Whether quantize() can produce it.
+        """
+
+class TensorInfo:
+    """
+    Where a tensor lies in its file, and as what.
+    """
+    def __repr__(self) -> str: ...
+    @property
+    def dtype(self) -> str:
+        """
+        Name of its weight format.
+        """
+    @property
+    def name(self) -> str: ...
+    @property
+    def nbytes(self) -> int:
+        """
+        Encoded size.
+        """
+    @property
+    def offset(self) -> int:
+        """
+        Of its first byte, from the start of its file.
+        """
+    @property
+    def part(self) -> int:
+        """
+        Which file of a split model, from 0.
+        """
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """
+        As numpy writes it: rows first.
+        """
+
+class GGUFFile:
+    """
+    A GGUF file, validated before anything of it is exposed.
+
+    Safe to share between threads. Of a split model, open the first part.
+
+    Args:
+        source: A path, or a bytes-like object with the file's contents. The object is not
+            copied; do not write to it while the file is in use.
+    """
+    def __init__(self, source: str | os.PathLike[str] | typing_extensions.Buffer) -> None: ...
+    def __repr__(self) -> str: ...
+    def raw(self, name: str) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        The tensor's encoded bytes, read-only and without a copy.
+
+        The array keeps the file alive. It maps a file on disk: if another process shortens that
+        file, touching the array ends this process. `read` has no such risk.
+        """
+    def read(self, name: str) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The tensor's values, decoded to float32.
+        """
+    @property
+    def alignment(self) -> int: ...
+    @property
+    def file_bytes(self) -> int:
+        """
+        Size of all parts together.
+        """
+    @property
+    def metadata(self) -> dict[str, typing.Any]:
+        """
+        Keys and values in file order.
+        """
+    @property
+    def tensors(self) -> dict[str, TensorInfo]:
+        """
+        TensorInfo by name, in file order.
+        """
+    @property
+    def version(self) -> int: ...
+
+class RequantizedTensor:
+    """
+    One tensor of a RequantizeReport.
+    """
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def from_dtype(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def relative_error(self) -> float:
+        """
+        The same over the root mean square of the input.
+        """
+    @property
+    def rms_error(self) -> float:
+        """
+        Root mean square of the change of the decoded values; 0 when copied.
+        """
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def to_dtype(self) -> str: ...
+
+class RequantizeReport:
+    """
+    What quantize_gguf did.
+    """
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def tensors(self) -> list[RequantizedTensor]: ...
+
+class SamplingParams:
+    """
+    How a request is sampled and when it ends. Immutable; see `replace`.
+
+    The filters apply in this order: penalties, logit_bias, temperature, top_k, top_p, min_p. A draw
+    depends only on the logits, these options, the seed and the position, never on other requests.
+
+    Args:
+        max_tokens: New tokens at most.
+        temperature: Divides the logits; 0 takes the most likely token.
+        top_k: Keeps this many of the most likely tokens; 0 keeps all.
+        top_p: Keeps the most likely tokens until their mass reaches this part; 1 keeps all.
+        min_p: Keeps tokens at least this likely relative to the most likely one.
+        repetition_penalty: For tokens of prompt and output: divides positive logits, multiplies
+            negative ones.
+        presence_penalty: Subtracted once from the logits of tokens that the output has.
+        frequency_penalty: Subtracted as many times as the output has the token.
+        seed: Decides every draw; without one each request gets a fresh one, which its result names.
+        stop: The text ends before the first of these that appears.
+        stop_token_ids: Tokens that end the request.
+        ignore_eos: Generate on past the model's end-of-generation tokens.
+        logprobs: Number of most likely alternatives to report per token; 0 reports the chosen
+            token's alone. They are the model's own, before penalties, bias and temperature.
+        logit_bias: Added to the logits of single tokens; minus infinity forbids one.
+        grammar: Not available yet: anything but None is refused.
+
+    Example:
+        >>> import realm_ext
+        >>> realm_ext.SamplingParams(temperature=0).replace(max_tokens=16).max_tokens
+        16
+    """
+
+    __hash__: typing.ClassVar[None] = None  # type: ignore[assignment]
+    def __eq__(self, arg0: object) -> bool: ...
+    def __getstate__(self) -> dict[str, typing.Any]: ...
+    def __init__(
+        self,
+        *,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex = 512,
+        temperature: typing.SupportsFloat | typing.SupportsIndex = 0.7,
+        top_k: typing.SupportsInt | typing.SupportsIndex = 40,
+        top_p: typing.SupportsFloat | typing.SupportsIndex = 0.9,
+        min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+        presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        seed: typing.SupportsIndex | None = None,
+        stop: collections.abc.Sequence[str] = [],
+        stop_token_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+        ignore_eos: bool = False,
+        logprobs: typing.SupportsInt | typing.SupportsIndex | None = None,
+        logit_bias: collections.abc.Mapping[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex
+        ] = {},
+        grammar: str | None = None,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, arg0: dict[str, typing.Any]) -> None: ...
+    def replace(self, **kwargs: typing.Any) -> SamplingParams:
+        """
+        The same options but for those named.
+        """
+    @property
+    def frequency_penalty(self) -> float: ...
+    @property
+    def grammar(self) -> str | None: ...
+    @property
+    def ignore_eos(self) -> bool: ...
+    @property
+    def logit_bias(self) -> dict[int, float]:
+        """
+        A copy.
+        """
+    @property
+    def logprobs(self) -> int | None: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def min_p(self) -> float: ...
+    @property
+    def presence_penalty(self) -> float: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def stop(self) -> list[str]:
+        """
+        A copy.
+        """
+    @property
+    def stop_token_ids(self) -> list[int]:
+        """
+        A copy.
+        """
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def top_p(self) -> float: ...
+
+class PreTokenizer:
+    """
+    How a byte-level BPE vocabulary splits text into words.
+    """
+    @property
+    def breaks_at_words(self) -> bool: ...
+    @property
+    def ignore_merges(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def names(self) -> typing.Any:
+        """
+        Every name that means this one.
+        """
+    @property
+    def newline_tokens(self) -> bool: ...
+    @property
+    def patterns(self) -> list[typing.Any]:
+        """
+        Regular expressions that split in turn.
+        """
+    @property
+    def raw(self) -> bool: ...
+
+class Vocabulary:
+    """
+    What the token ids of a model mean.
+
+    Safe to share between threads.
+
+    Args:
+        source: A GGUF file with a vocabulary, as a path or a bytes-like object.
+        pre: The name of a pre-tokenizer to use in place of the one the file names.
+    """
+    def __init__(
+        self, source: str | os.PathLike[str] | typing_extensions.Buffer, pre: str | None = None
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def _bpe_tables(self) -> tuple[dict[str, typing.Any], list[typing.Any]]: ...
+    def bytes(self, id: typing.SupportsInt | typing.SupportsIndex) -> builtins.bytes:
+        """
+        What the token adds to an output.
+        """
+    def decode(
+        self,
+        ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        skip_special: bool = True,
+    ) -> builtins.bytes:
+        """
+        The bytes of a whole text.
+        """
+    def difference(self, draft: Vocabulary) -> str:
+        """
+        Why another's ids do not mean the same; empty if they do.
+        """
+    def ends_generation(self, id: typing.SupportsInt | typing.SupportsIndex) -> bool: ...
+    def find(self, text: str) -> int | None:
+        """
+        The id of the token that the file writes so, or None.
+        """
+    def kind_of(self, id: typing.SupportsInt | typing.SupportsIndex) -> str:
+        """
+        "normal", "unknown", "control", "user-defined", "unused" or "byte".
+        """
+    def text(self, id: typing.SupportsInt | typing.SupportsIndex) -> str:
+        """
+        The token as the file writes it.
+        """
+    @property
+    def add_bos(self) -> bool:
+        """
+        Whether a text begins with bos_id.
+        """
+    @property
+    def add_eos(self) -> bool:
+        """
+        Whether a text ends with eos_id.
+        """
+    @property
+    def add_space_prefix(self) -> bool: ...
+    @property
+    def bos_id(self) -> int | None: ...
+    @property
+    def chat_templates(self) -> dict[str, typing.Any]:
+        """
+        Chat templates by name; the default one has the empty name.
+        """
+    @property
+    def end_tokens(self) -> list[int]:
+        """
+        Every id that ends generation.
+        """
+    @property
+    def eos_id(self) -> int | None: ...
+    @property
+    def kind(self) -> str:
+        """
+        "sentencepiece", "byte-level" or "raw-text".
+        """
+    @property
+    def pre_tokenizer(self) -> PreTokenizer:
+        """
+        None if its name is not known, or there is none.
+        """
+    @property
+    def pre_tokenizer_name(self) -> str: ...
+    @property
+    def special(self) -> dict[str, typing.Any]:
+        """
+        Ids by role: bos, eos, eot, eom, unk, pad, ...
+        """
+
+class SpecialSplitter:
+    """
+    Splits text at special tokens.
+    """
+    def __init__(self, vocabulary: Vocabulary) -> None: ...
+    def split(self, text: str, parse_special: bool) -> list[typing.Any]:
+        """
+        Texts and ids of special tokens, in order; control tokens only if parse_special.
+        """
+
+class SentencePieceEncoder:
+    """
+    Text to ids by scores.
+    """
+    def __init__(self, vocabulary: Vocabulary) -> None: ...
+    def encode(self, text: str, parse_special: bool) -> list[int]:
+        """
+        Ids without BOS and EOS.
+        """
+
+class StreamDecoder:
+    """
+    Turns tokens into text as they come, whole characters only.
+
+    Args:
+        vocabulary: What the ids mean.
+        skip_special: Whether control tokens are left out.
+        errors: What becomes of bytes that are not UTF-8, as for bytes.decode: "replace" makes them
+            U+FFFD, "surrogateescape" keeps them.
+    """
+    def __init__(
+        self, vocabulary: Vocabulary, *, skip_special: bool = True, errors: str = "replace"
+    ) -> None: ...
+    def finish(self) -> str:
+        """
+        What was waiting for the rest of a character.
+        """
+    @typing.overload
+    def push(self, id: typing.SupportsInt | typing.SupportsIndex) -> str:
+        """
+        The text that is whole after this token.
+        """
+    @typing.overload
+    def push(self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> str:
+        """
+        The text that is whole after these tokens.
+        """
+    @property
+    def pending(self) -> int:
+        """
+        Bytes that wait.
+        """
+
+class ModelConfig:
+    """
+    A model's numbers, as its file declares them.
+    """
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def head_width(self) -> int: ...
+    @property
+    def n_ctx(self) -> int:
+        """
+        The context length the model was trained for.
+        """
+    @property
+    def n_embd(self) -> int: ...
+    @property
+    def n_experts(self) -> int: ...
+    @property
+    def n_experts_used(self) -> int: ...
+    @property
+    def n_ff(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def n_kv_heads(self) -> int: ...
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def window(self) -> int:
+        """
+        Width of the sliding window; 0 when there is none.
+        """
+
+class Model:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | typing_extensions.Buffer,
+        *,
+        device: str = "auto",
+        threads: typing.SupportsInt | typing.SupportsIndex | None = None,
+        weights: str = "packed",
+        progress: collections.abc.Callable[[int, int], None] | None = None,
+    ) -> None: ...
+    def logits(
+        self,
+        tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        *,
+        rows: str = "all",
+        kv_dtype: str = "f32",
+        chunk: typing.SupportsInt | typing.SupportsIndex = 512,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The logits after each token ("all": [T, V]) or after the last one ("last": [V]).
+
+        `chunk` is how many tokens go through the model at a time; it changes no bit of the result.
+        """
+    @property
+    def backend(self) -> str: ...
+    @property
+    def config(self) -> ModelConfig: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+class Session:
+    def __init__(
+        self,
+        model: Model,
+        params: SamplingParams,
+        *,
+        kv_dtype: str = "f16",
+        max_context: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    def next_token(self) -> int | None: ...
+    def prefill(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32]) -> None: ...
+    def reset(self) -> None: ...
+    def take_text(self) -> builtins.bytes: ...
+    @property
+    def logprobs(self) -> typing.Any: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def stop_index(self) -> int | None: ...
+    @property
+    def tokens(self) -> list[int]: ...
+
+def active_cpu_level() -> str:
+    """
+    The instruction set that CPU kernels use: the best there is, or what REALM_CPU_ISA names.
+    """
+
+def build_info() -> BuildInfo:
+    """
+    Version and compiler of this binary.
+    """
+
+def dequantize(
+    data: typing_extensions.Buffer,
+    type: str,
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Decode blocks to float32.
+
+    Args:
+        data: Encoded blocks, exactly as many as the shape needs.
+        type: Name of a format, such as "Q4_K".
+        shape: Shape of the result, rows first.
+    """
+
+def devices() -> list[Device]:
+    """
+    Every device that this build can use on this machine.
+    """
+
+def estimate(
+    source: str | os.PathLike[str] | typing_extensions.Buffer,
+    *,
+    context: typing.SupportsInt | typing.SupportsIndex | None = None,
+    kv_dtype: str = "f16",
+) -> dict[str, typing.Any]: ...
+def formats() -> list[Format]:
+    """
+    Every weight format that this build reads.
+    """
+
+def pre_tokenizers() -> list[PreTokenizer]:
+    """
+    Every pre-tokenizer that is known.
+    """
+
+def probe_backends() -> list[BackendProbe]:
+    """
+    What each backend found, absent ones included.
+    """
+
+def quantize(
+    array: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], type: str
+) -> builtins.bytes:
+    """
+    Encode an array of floats; each row must be whole blocks of the format.
+
+    Args:
+        array: Values, converted to float32 if they are not.
+        type: Name of a writable format, such as "Q4_K".
+
+    Returns:
+        The encoded blocks, row after row.
+    """
+
+def quantize_gguf(
+    in_path: os.PathLike[str] | str | bytes,
+    out_path: os.PathLike[str] | str | bytes,
+    target: str,
+    *,
+    pure: bool = False,
+    allow_requantize: bool = False,
+    threads: typing.SupportsInt | typing.SupportsIndex | None = None,
+    progress: collections.abc.Callable[[int, int], None] | None = None,
+) -> RequantizeReport:
+    """
+    Write a model again with its weights in another format.
+
+    On any failure, and on Ctrl-C, the output is as it was before.
+
+    Args:
+        in_path: A GGUF file; of a split model, the first part.
+        out_path: Where to write; an existing file is replaced.
+        target: A mix such as "Q4_K_M", or a format such as "Q8_0".
+        pure: Every matrix in the target's base format, without the rules of a mix.
+        allow_requantize: Accept weights that are quantized already.
+        threads: Default: one per processor that this process may use.
+        progress: Called with the bytes of input done and in all.
+    """
+
+def quantize_mixes() -> list[str]:
+    """
+    Names of the mixes of formats that quantize_gguf knows.
+    """
+
+def sample(
+    logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    params: SamplingParams,
+    *,
+    prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    output: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    position: typing.SupportsInt | typing.SupportsIndex | None = None,
+) -> int:
+    """
+    The token that a row of logits becomes, as the engine samples it.
+
+    Args:
+        logits: One float per token of the vocabulary; minus infinity masks one.
+        params: Options; with a seed unless the temperature is 0.
+        prompt: Token ids of the prompt, for the penalties.
+        output: Token ids generated so far.
+        position: Tokens before this one; by default those of prompt and output.
+    """
+
+def sampling_law(
+    logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    params: SamplingParams,
+    *,
+    prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+    output: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64]]:
+    """
+    Token ids that the filters leave, most likely first, and their probabilities.
+    """
+
+def token_logprobs(
+    logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    token: typing.SupportsInt | typing.SupportsIndex,
+    n_top: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[float, list[tuple[int, float]]]:
+    """
+    The log-probability of a token, and the most likely tokens with theirs.
+    """
+
+def token_noise(
+    seed: typing.SupportsInt | typing.SupportsIndex,
+    position: typing.SupportsInt | typing.SupportsIndex,
+    tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    The Gumbel noise that draws add to the scaled logits of these tokens.
+    """
+
+def usable_processors() -> int:
+    """
+    Processors that this process may use.
+    """
+
+def write_gguf(
+    path: os.PathLike[str] | str | bytes,
+    metadata: dict[str, typing.Any],
+    tensors: dict[str, typing.Any],
+) -> None:
+    """
+    Write a GGUF file, version 3; it appears under its name only when it is complete.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        metadata: A Python int is written as u32 (else i32, u64, i64), a float as f32, a list of
+            int as i32; numpy scalars and arrays keep their type.
+        tensors: By name, a float array (written as F16, F32 or F64), or a tuple (encoded bytes,
+            format name, shape).
+    """

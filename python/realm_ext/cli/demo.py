@@ -1,0 +1,104 @@
+"""`realm-ext demo`: shows, on the models that the package carries, what this installation can do.
+
+Each step is a function that does its work and returns the line that reports it, so no line is
+printed that was not computed. A later capability adds a step.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import realm_ext
+from realm_ext._summary import summarize
+from realm_ext.cli.command import Commands
+from realm_ext.cli.generation import Meter
+from realm_ext.cli.text import human_bytes, human_count
+
+
+def add_parser(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("demo", help="show what works here, on models in the package")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run every step in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="realm-demo-") as folder:
+        for name, step in STEPS:
+            print(f"{name:10} {step(Path(folder))}", flush=True)
+    return 0
+
+
+def _open(name: str) -> realm_ext.GGUFFile:
+    return realm_ext.GGUFFile(realm_ext.demo_path(f"{name}.gguf"))
+
+
+def inspect_step(name: str) -> str:
+    """What one of the demo models is."""
+    s = summarize(_open(name))
+    formats = ", ".join(f"{use.n_tensors} {use.name}" for use in s.formats)
+    return (
+        f"{s.name}: {s.architecture}, {human_count(s.n_parameters)} parameters, "
+        f"{s.sizes.get('layers', 0)} layers, {human_bytes(s.file_bytes)} ({formats}), "
+        f"{s.n_vocab} tokens"
+    )
+
+
+def decode_step(folder: Path) -> str:
+    """Decodes every tensor of the target."""
+    file = _open("target")
+    n_values = sum(file.read(name).size for name in file.tensors)
+    return f"{len(file.tensors)} tensors to {human_count(n_values)} float32 values"
+
+
+def quantize_step(folder: Path, target: str) -> str:
+    """Writes the target again in another format."""
+    report = realm_ext.quantize_gguf(
+        realm_ext.demo_path("target.gguf"),
+        folder / f"{target}.gguf",
+        target,
+        allow_requantize=True,
+    )
+    errors = [t.relative_error for t in report.tensors if t.relative_error > 0]
+    change = f"relative rms error up to {max(errors):.2g}" if errors else "no value changed"
+    return (
+        f"{human_bytes(report.bytes_in)} -> {human_bytes(report.bytes_out)} as {target}, {change}"
+    )
+
+
+_PROMPT = "The capital of France is"
+
+
+def generate_step(folder: Path) -> str:
+    """Continues a text, greedily, and tells how fast."""
+    with realm_ext.Model(realm_ext.demo_path("target.gguf")) as model:
+        params = realm_ext.SamplingParams(temperature=0, max_tokens=32, stop=["."])
+        session = realm_ext.InferenceSession(model, params)
+        session.prefill(_PROMPT)
+        meter = Meter(session)
+        answer = "".join(session.stream())
+        return f"{_PROMPT} ->{answer} ({meter.report()})"
+
+
+def chat_step(folder: Path) -> str:
+    """Asks a question in the model's chat template."""
+    question = "What is 3 plus 4?"
+    with realm_ext.Model(realm_ext.demo_path("target.gguf")) as model:
+        params = realm_ext.SamplingParams(temperature=0, max_tokens=32)
+        session = realm_ext.InferenceSession(model, params)
+        message = {"role": "user", "content": question}
+        session.prefill(model.tokenizer.apply_chat_template([message], add_generation_prompt=True))
+        return f"{question} -> {''.join(session.stream())}"
+
+
+STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
+    ("device", lambda folder: realm_ext.devices()[0].name or "cpu"),
+    ("target", lambda folder: inspect_step("target")),
+    ("draft", lambda folder: inspect_step("draft")),
+    ("decode", decode_step),
+    ("quantize", lambda folder: quantize_step(folder, "Q4_0")),
+    ("quantize", lambda folder: quantize_step(folder, "Q4_K_M")),
+    ("generate", generate_step),
+    ("chat", chat_step),
+)

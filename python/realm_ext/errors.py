@@ -1,0 +1,54 @@
+"""What can go wrong, as classes; each also is the built-in exception that a caller would expect.
+
+Example:
+    >>> import realm_ext
+    >>> try:
+    ...     realm_ext.GGUFFile(b"not a model")
+    ... except realm_ext.FormatError as error:
+    ...     print(type(error).__name__)
+    FormatError
+"""
+
+
+class RealmError(Exception):
+    """Base of all errors of realm_ext; raised itself only for a defect of ours."""
+
+
+class FormatError(RealmError, ValueError):
+    """A file or buffer says something impossible; the message has field, value and offset."""
+
+
+class IoError(RealmError, OSError):
+    """The operating system refused a file operation; `errno` says why."""
+
+
+class FileMissingError(IoError, FileNotFoundError):
+    """There is no such file."""
+
+
+class AdapterError(RealmError):
+    """An adapter does not fit its base."""
+
+
+class OutOfMemoryError(RealmError, MemoryError):
+    """More memory is needed than there is."""
+
+
+class QuotaExceeded(RealmError):
+    """A tenant's limit; the message has its present value."""
+
+
+class DeviceError(RealmError):
+    """An accelerator is absent, lost or failing."""
+
+
+class RequestCancelled(RealmError):
+    """The caller withdrew the request."""
+
+
+class InvalidRequest(RealmError, ValueError):
+    """An argument that the caller can correct."""
+
+
+class ProcessForkedError(RealmError):
+    """An object with threads was used in a child process after fork."""

@@ -1,0 +1,153 @@
+"""A GGUF model, loaded and ready to compute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_ext import _core
+from realm_ext._token_ids import as_token_ids
+from realm_ext.errors import InvalidRequest
+from realm_ext.text import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self
+
+Tokens = Sequence[int] | NDArray[np.integer]
+
+
+class Model:
+    """A GGUF model in memory.
+
+    It may be shared between threads and sessions; computations on it take turns.
+
+    Example:
+        >>> import realm_ext
+        >>> with realm_ext.Model(realm_ext.demo_path("target.gguf")) as model:
+        ...     model.config.architecture
+        'llama'
+
+    Args:
+        source: A path, or a bytes-like object that holds the file.
+        device: ``"auto"`` or ``"cpu"``.
+        threads: How many threads compute; by default all processors this process may use.
+        weights: ``"packed"`` reads the weights into memory of our own. ``"mapped"`` uses the file
+            in place: loading is instant, but if another process shortens the file, this process
+            ends with a bus error.
+        deterministic: On the CPU every answer is deterministic, whatever this says.
+        progress: Called as ``progress(bytes_done, bytes_total)`` while loading.
+
+    Raises:
+        FormatError: The file is not a model that can be computed; the message names the field.
+        OutOfMemoryError: The weights do not fit.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Buffer,
+        device: str = "auto",
+        *,
+        threads: int | None = None,
+        weights: Literal["packed", "mapped"] = "packed",
+        deterministic: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """See the class."""
+        del deterministic
+        self._core: _core.Model | None = _core.Model(
+            source, device=device, threads=threads, weights=weights, progress=progress
+        )
+
+    @property
+    def core(self) -> _core.Model:
+        """The compiled object behind this one; raises after `close`."""
+        if self._core is None:
+            raise InvalidRequest("the model is closed")
+        return self._core
+
+    @property
+    def config(self) -> _core.ModelConfig:
+        """The model's numbers, as its file declares them."""
+        return self.core.config
+
+    @property
+    def vocab(self) -> _core.Vocabulary | None:
+        """What the token ids mean; None if the file does not say."""
+        return self.core.vocabulary
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back; built when first asked for."""
+        if self.vocab is None:
+            raise InvalidRequest("this model's file has no vocabulary")
+        return Tokenizer(self.vocab)
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes in use, by what for."""
+        return {"weights": self.core.weight_bytes}
+
+    @staticmethod
+    def estimate(
+        source: str | os.PathLike[str] | Buffer,
+        *,
+        context: int | None = None,
+        kv_dtype: str = "f16",
+    ) -> dict[str, int]:
+        """Bytes that a model will need, before it is loaded.
+
+        Args:
+            source: As for the class.
+            context: Tokens to keep keys and values for; by default the model's context length.
+            kv_dtype: Storage type of keys and values.
+        """
+        return _core.estimate(source, context=context, kv_dtype=kv_dtype)
+
+    def logits(
+        self,
+        tokens: Tokens,
+        *,
+        rows: Literal["all", "last"] = "all",
+        kv_dtype: str = "f32",
+        chunk: int = 512,
+    ) -> NDArray[np.float32]:
+        """The logits after each token, `[T, V]`, or after the last one, `[V]`.
+
+        Args:
+            tokens: Token ids; nothing is added to them.
+            rows: ``"all"`` or ``"last"``.
+            kv_dtype: Storage type of keys and values: ``"f32"``, ``"f16"``, ``"bf16"``, ``"q8_0"``.
+            chunk: How many tokens go through the model at a time; it changes no bit of the result.
+        """
+        ids = as_token_ids(tokens)
+        return self.core.logits(ids, rows=rows, kv_dtype=kv_dtype, chunk=chunk)
+
+    def close(self) -> None:
+        """Lets go of the weights. Sessions that still use the model keep it until they end."""
+        self._core = None
+
+    def __enter__(self) -> Self:
+        """The model itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the model."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Architecture and size."""
+        if self._core is None:
+            return "<Model, closed>"
+        config = self.config
+        return f"<Model {config.architecture}, {config.n_layers} layers of {config.n_embd}>"

@@ -1,0 +1,77 @@
+"""How near two tables of logits are, and the golden files that say what they should be.
+
+The comparison cannot pass on NaN, on infinities, or because one side is empty or broadcast.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from support import GOLDEN
+
+Logits = npt.NDArray[np.floating]
+Ids = npt.NDArray[np.int32]
+
+
+def nmse(ours: Logits, reference: Logits) -> float:
+    """Sum of squared differences over the reference's sum of squares; inf if `ours` is not finite."""
+    assert ours.shape == reference.shape
+    assert reference.size > 0
+    assert np.isfinite(reference).all()
+    if not np.isfinite(ours).all():
+        return float("inf")
+    x, y = ours.astype(np.float64), reference.astype(np.float64)
+    scale = float((y * y).sum())
+    assert scale > 0
+    return float(((x - y) ** 2).sum()) / scale
+
+
+def same_bits(x: Logits, y: Logits) -> bool:
+    """Equal bit for bit, and numbers at all."""
+    assert x.dtype == y.dtype == np.float32
+    assert x.shape == y.shape
+    assert x.size > 0
+    assert np.isfinite(x).all()
+    return x.tobytes() == y.tobytes()
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Tokens, and the logits that another program computed after some of them."""
+
+    tokens: Ids
+    rows: Ids
+    logits: Logits
+
+    def nmse(self, ours: Logits) -> float:
+        """Of all rows' logits, `[T, V]`."""
+        return nmse(ours[self.rows], self.logits)
+
+
+def arch_model(name: str) -> Path:
+    return GOLDEN / "arch" / name / "model-f32.gguf"
+
+
+def arch_oracle(name: str) -> tuple[Sequence, Ids]:
+    """A sequence, and 12 given tokens with the 24 greedy ones that follow."""
+    oracle = np.load(GOLDEN / "arch" / name / "oracle.npz")
+    tokens = oracle["tokens"]
+    return Sequence(tokens, np.arange(len(tokens)), oracle["logits"]), oracle["greedy"]
+
+
+def forward_model(case: str) -> Path:
+    return GOLDEN / "forward" / f"{case}.gguf"
+
+
+def forward_oracle(case: str) -> Iterator[Sequence]:
+    """The sequences of a file of tools/make_forward_golden.py."""
+    oracle = np.load(GOLDEN / "forward" / f"{case}.npz")
+    for i in range(sum(key.startswith("tokens_") for key in oracle.files)):
+        yield Sequence(oracle[f"tokens_{i}"], oracle[f"rows_{i}"], oracle[f"logits_{i}"])
+
+
+ARCHITECTURES = sorted(path.name for path in (GOLDEN / "arch").iterdir())
+FORWARD_CASES = sorted(path.stem for path in (GOLDEN / "forward").glob("*.npz"))

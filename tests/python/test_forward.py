@@ -1,0 +1,115 @@
+"""The forward is right: other programs' logits, for every architecture and weight format.
+
+The oracles are float64 computations by transformers over files that llama.cpp's converter and
+quantizer made (tests/golden/arch and quant), and those of tools/make_forward_golden.py.
+"""
+
+import numpy as np
+import pytest
+
+import realm_ext
+from closeness import (
+    ARCHITECTURES,
+    FORWARD_CASES,
+    Sequence,
+    arch_model,
+    arch_oracle,
+    forward_model,
+    forward_oracle,
+    nmse,
+)
+from support import GOLDEN
+
+# Everything is computed in f32: what is left is rounding, about 1e-13, in both programs.
+EXACT = 1e-9
+# Keys and values rounded to 11 bits, relative errors of 2^-12: NMSE of some 1e-8 per layer.
+F16_KV = 1e-6
+
+
+def cases_to_compare() -> dict[str, tuple[str, list[Sequence]]]:
+    """Files with their sequences: one per architecture and the corners."""
+    cases = {f"arch/{name}": (arch_model(name), [arch_oracle(name)[0]]) for name in ARCHITECTURES}
+    return cases | {name: (forward_model(name), [*forward_oracle(name)]) for name in FORWARD_CASES}
+
+
+CASES = cases_to_compare()
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    """A model and the sequences whose logits are known."""
+    path, sequences = CASES[request.param]
+    return realm_ext.Model(path), sequences
+
+
+def test_every_architecture_of_the_table_has_an_oracle():
+    declared = {
+        realm_ext.GGUFFile(path).metadata["general.architecture"] for path, _ in CASES.values()
+    }
+    with pytest.raises(realm_ext.FormatError, match="we run") as refusal:
+        realm_ext.Model(no_such_architecture())
+    table = set(str(refusal.value).partition("we run ")[2].split(", "))
+    assert declared == table
+    assert len(table) >= 13
+
+
+def no_such_architecture() -> bytes:
+    text = (GOLDEN / "arch" / "llama" / "model-f32.gguf").read_bytes()
+    assert text.count(b"\x05\0\0\0\0\0\0\0llama") >= 1
+    return text.replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0lamma", 1)
+
+
+def test_logits_are_those_of_transformers(case):
+    model, sequences = case
+    for sequence in sequences:
+        assert sequence.nmse(model.logits(sequence.tokens)) <= EXACT
+
+
+def test_logits_over_a_half_precision_cache_stay_near(case):
+    model, sequences = case
+    for sequence in sequences:
+        error = sequence.nmse(model.logits(sequence.tokens, kv_dtype="f16"))
+        assert EXACT < error <= F16_KV  # the cache really is of halves
+
+
+@pytest.mark.parametrize(("kv_dtype", "budget"), [("bf16", 1e-4), ("q8_0", 1e-3)])
+def test_smaller_caches_cost_what_their_rounding_costs(kv_dtype, budget):
+    model = realm_ext.Model(arch_model("llama"))
+    sequence, _ = arch_oracle("llama")
+    assert F16_KV < sequence.nmse(model.logits(sequence.tokens, kv_dtype=kv_dtype)) <= budget
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_greedy_tokens_are_those_of_transformers(name):
+    model = realm_ext.Model(arch_model(name))
+    _, greedy = arch_oracle(name)
+    tokens = [int(token) for token in greedy[:12]]
+    while len(tokens) < len(greedy):
+        tokens.append(int(model.logits(tokens, rows="last").argmax()))
+    assert tokens == greedy.tolist()
+
+
+# The budgets are llama.cpp's own distances on the same files (F16 6.6e-7, blocks of 32 3.8e-4,
+# K- and IQ-formats 9e-4), which come from its 8-bit activations. Ours are f32.
+@pytest.mark.parametrize("path", sorted((GOLDEN / "quant").glob("*.gguf")), ids=lambda p: p.stem)
+def test_logits_of_quantized_weights_are_those_of_the_decoded_weights(path):
+    oracle = np.load(GOLDEN / "quant" / "oracle.npz")
+    logits = realm_ext.Model(path).logits(oracle["tokens"])
+    assert nmse(logits, oracle[path.stem]) <= EXACT
+
+
+def test_every_weight_format_is_among_the_files():
+    files = [*(GOLDEN / "quant").glob("*.gguf"), *(path for path, _ in CASES.values())]
+    matrices = {
+        tensor.dtype
+        for path in files
+        for tensor in realm_ext.GGUFFile(path).tensors.values()
+        if len(tensor.shape) == 2
+    }
+    assert {form.name for form in realm_ext.formats()} <= matrices
+
+
+def test_last_row_is_the_last_of_all_rows(case):
+    model, sequences = case
+    tokens = sequences[0].tokens
+    assert np.array_equal(model.logits(tokens, rows="last"), model.logits(tokens)[-1])

@@ -1,0 +1,63 @@
+"""Every code block of the README runs; its first two, which install and test, in .ci/run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import realm_ext
+from support import ROOT, must_run
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def blocks(language):
+    return [text for name, text in BLOCKS if name == language]
+
+
+def run_in(folder, *command):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_first_two_commands_are_the_promised_ones():
+    assert blocks("sh")[:2] == [
+        "pip install . && realm-ext demo\n",
+        "pip install '.[test]' && pytest\n",
+    ]
+
+
+def test_every_block_has_a_test_here():
+    assert {language for language, _ in BLOCKS} == {"sh", "python", "cmake", "c"}
+
+
+@pytest.mark.parametrize("block", blocks("sh")[2:])
+def test_shell_blocks_run(block, tmp_path):
+    assert run_in(tmp_path, "bash", "-euc", block)
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_blocks_run(block, tmp_path):
+    assert run_in(tmp_path, sys.executable, "-c", block)
+
+
+def test_the_c_project_builds_and_runs(tmp_path, cmake_tools):
+    (tmp_path / "CMakeLists.txt").write_text(*blocks("cmake"))
+    (tmp_path / "main.c").write_text(*blocks("c"))
+    package = run_in(tmp_path, sys.executable, "-m", "realm_ext", "--cmake-dir").strip()
+    build = tmp_path / "build"
+    must_run(
+        [cmake_tools["cmake"], "-S", str(tmp_path), "-B", str(build), "-G", "Ninja",
+         f"-DCMAKE_MAKE_PROGRAM={cmake_tools['ninja']}", f"-Drealm_DIR={package}"]
+    )  # fmt: skip
+    must_run([cmake_tools["cmake"], "--build", str(build)])
+    model = realm_ext.demo_path("target.gguf")
+    n_tensors = len(realm_ext.GGUFFile(model).tensors)
+    assert run_in(tmp_path, build / "hello", model) == f"{n_tensors} tensors\n"
