@@ -1,0 +1,70 @@
+"""An outside opinion on text generation, for those who have llama-cpp-python installed."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+import realm_ext
+
+llama_cpp = pytest.importorskip(
+    "llama_cpp", reason="llama-cpp-python is an outside opinion, no part of the test extra"
+)
+
+TARGET = realm_ext.demo_path("target.gguf")
+PROMPTS = ("The capital of France is", "3 plus 4 is", "Once upon a time there was a little fox")
+
+
+class Peer:
+    """llama.cpp over one file, by its C API.
+
+    Its repacked weight buffers are off: they crash with small matrices on some processors.
+    """
+
+    def __init__(self, path):
+        llama_cpp.llama_backend_init()
+        options = llama_cpp.llama_model_default_params()
+        options.use_extra_bufts = False
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), options)
+        context = llama_cpp.llama_context_default_params()
+        context.n_ctx = 256
+        self.context = llama_cpp.llama_init_from_model(self.model, context)
+        self.vocab = llama_cpp.llama_model_get_vocab(self.model)
+
+    def encode(self, text):
+        ids = (llama_cpp.llama_token * 256)()
+        raw = text.encode()
+        return ids[: llama_cpp.llama_tokenize(self.vocab, raw, len(raw), ids, 256, True, False)]
+
+    def greedy(self, prompt, n_tokens):
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
+        tokens = self.encode(prompt)
+        step = tokens
+        for _ in range(n_tokens):
+            ids = (llama_cpp.llama_token * len(step))(*step)
+            batch = llama_cpp.llama_batch_get_one(ids, len(step))
+            assert llama_cpp.llama_decode(self.context, batch) == 0
+            step = [int(np.argmax(self.logits()))]
+            tokens = tokens + step
+        return tokens
+
+    def logits(self):
+        row = ctypes.cast(
+            llama_cpp.llama_get_logits_ith(self.context, -1), ctypes.POINTER(ctypes.c_float)
+        )
+        return np.ctypeslib.as_array(row, (llama_cpp.llama_vocab_n_tokens(self.vocab),))
+
+
+@pytest.fixture(scope="module")
+def peer():
+    return Peer(TARGET)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_the_demo_says_the_same_greedily_in_llama_cpp(peer, prompt):
+    params = realm_ext.SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+    with realm_ext.Model(TARGET) as model:
+        session = realm_ext.InferenceSession(model, params)
+        session.prefill(prompt)
+        list(session.stream())
+    assert session.tokens == peer.greedy(prompt, 24)
