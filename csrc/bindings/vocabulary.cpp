@@ -1,5 +1,5 @@
-// Vocabularies, and the parts of tokenizing that are the core's: special tokens, sentencepiece, ids to
-// text.
+// Vocabularies, and the parts of tokenizing that are the core's: special tokens, sentencepiece, ids
+// to text.
 #include "model/vocabulary.h"
 
 #include <optional>
@@ -32,21 +32,30 @@ SharedVocabulary open_vocabulary(const PathOrBytes& source, const std::optional<
 
 const char* name_of(VocabularyKind kind) {
   switch (kind) {
-    case VocabularyKind::kSentencePiece: return "sentencepiece";
-    case VocabularyKind::kByteLevel: return "byte-level";
-    case VocabularyKind::kRawText: return "raw-text";
+    case VocabularyKind::kSentencePiece:
+      return "sentencepiece";
+    case VocabularyKind::kByteLevel:
+      return "byte-level";
+    case VocabularyKind::kRawText:
+      return "raw-text";
   }
   return "";
 }
 
 const char* name_of(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kNormal: return "normal";
-    case TokenKind::kUnknown: return "unknown";
-    case TokenKind::kControl: return "control";
-    case TokenKind::kUserDefined: return "user-defined";
-    case TokenKind::kUnused: return "unused";
-    case TokenKind::kByte: return "byte";
+    case TokenKind::kNormal:
+      return "normal";
+    case TokenKind::kUnknown:
+      return "unknown";
+    case TokenKind::kControl:
+      return "control";
+    case TokenKind::kUserDefined:
+      return "user-defined";
+    case TokenKind::kUnused:
+      return "unused";
+    case TokenKind::kByte:
+      return "byte";
   }
   return "";
 }
@@ -61,7 +70,8 @@ std::optional<int32_t> optional_id(int32_t id) {
   return id == kNoToken ? std::nullopt : std::optional(id);
 }
 
-// The UTF-8 of a str; lone surrogates are the bytes that surrogateescape made of them, if they can be.
+// The UTF-8 of a str; lone surrogates are the bytes that surrogateescape made of them, if they can
+// be.
 std::string text_bytes(const py::str& text) {
   py::ssize_t size = 0;
   if (const char* utf8 = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) {
@@ -78,7 +88,8 @@ std::string text_bytes(const py::str& text) {
 }
 
 py::str decode_utf8(std::string_view bytes, const char* errors) {
-  PyObject* text = PyUnicode_DecodeUTF8(bytes.data(), static_cast<py::ssize_t>(bytes.size()), errors);
+  PyObject* text =
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<py::ssize_t>(bytes.size()), errors);
   if (text == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(text);
 }
@@ -126,8 +137,8 @@ py::dict chat_templates(const Vocabulary& vocabulary) {
   return dict;
 }
 
-// What `tokenizers` builds a BPE model from: ids by text and pairs of texts. A token that is not UTF-8 can
-// never match a text and is left out.
+// What `tokenizers` builds a BPE model from: ids by text and pairs of texts. A token that is not
+// UTF-8 can never match a text and is left out.
 std::pair<py::dict, py::list> bpe_tables(const Vocabulary& vocabulary) {
   std::vector<py::object> texts(static_cast<size_t>(vocabulary.size()));
   py::dict ids;
@@ -195,7 +206,9 @@ class BoundSentencePiece {
 class StreamDecoder {
  public:
   StreamDecoder(SharedVocabulary vocabulary, bool skip_special, std::string errors)
-      : vocabulary_(std::move(vocabulary)), skip_special_(skip_special), errors_(std::move(errors)) {}
+      : vocabulary_(std::move(vocabulary)),
+        skip_special_(skip_special),
+        errors_(std::move(errors)) {}
 
   py::str push_one(int64_t id) { return push({checked(*vocabulary_, id)}); }
   py::str push(const Ids& ids) {
@@ -219,25 +232,31 @@ class StreamDecoder {
 };
 
 void bind_pre_tokenizers(py::module_& m) {
-  py::class_<PreTokenizer>(m, "PreTokenizer", "How a byte-level BPE vocabulary splits text into words.")
+  py::class_<PreTokenizer>(m, "PreTokenizer",
+                           "How a byte-level BPE vocabulary splits text into words.")
       .def_property_readonly("name", &PreTokenizer::name)
-      .def_property_readonly("names", [](const PreTokenizer& self) {
-             return py::str(std::string(self.names)).attr("split")();
-           }, "Every name that means this one.")
-      .def_property_readonly("patterns", [](const PreTokenizer& self) {
-             py::list list;
-             for (const auto pattern : self.patterns) {
-               if (!pattern.empty()) list.append(pattern);
-             }
-             return list;
-           }, "Regular expressions that split in turn.")
+      .def_property_readonly(
+          "names",
+          [](const PreTokenizer& self) { return py::str(std::string(self.names)).attr("split")(); },
+          "Every name that means this one.")
+      .def_property_readonly(
+          "patterns",
+          [](const PreTokenizer& self) {
+            py::list list;
+            for (const auto pattern : self.patterns) {
+              if (!pattern.empty()) list.append(pattern);
+            }
+            return list;
+          },
+          "Regular expressions that split in turn.")
       .def_readonly("ignore_merges", &PreTokenizer::ignore_merges)
       .def_readonly("raw", &PreTokenizer::raw)
       .def_readonly("newline_tokens", &PreTokenizer::newline_tokens)
       .def_readonly("breaks_at_words", &PreTokenizer::breaks_at_words);
-  m.def("pre_tokenizers", [] {
-    return std::vector<PreTokenizer>(pre_tokenizers().begin(), pre_tokenizers().end());
-  }, "Every pre-tokenizer that is known.");
+  m.def(
+      "pre_tokenizers",
+      [] { return std::vector<PreTokenizer>(pre_tokenizers().begin(), pre_tokenizers().end()); },
+      "Every pre-tokenizer that is known.");
 }
 
 void bind_class(py::module_& m) {
@@ -251,38 +270,56 @@ Args:
     pre: The name of a pre-tokenizer to use in place of the one the file names.)")
       .def(py::init([](const PathOrBytes& source, const std::optional<std::string>& pre) {
              return std::const_pointer_cast<V>(open_vocabulary(source, pre));
-           }), py::arg("source"), py::arg("pre") = py::none())
+           }),
+           py::arg("source"), py::arg("pre") = py::none())
       .def("__len__", &V::size)
-      .def_property_readonly("kind", [](const V& self) { return name_of(self.kind()); },
-                             "\"sentencepiece\", \"byte-level\" or \"raw-text\".")
-      .def("text", [](const V& self, int64_t id) { return decode_text(self.text(checked(self, id))); },
-           py::arg("id"), "The token as the file writes it.")
-      .def("bytes", [](const V& self, int64_t id) { return py::bytes(self.bytes(checked(self, id))); },
-           py::arg("id"), "What the token adds to an output.")
-      .def("kind_of", [](const V& self, int64_t id) { return name_of(self.kind_of(checked(self, id))); },
-           py::arg("id"), "\"normal\", \"unknown\", \"control\", \"user-defined\", \"unused\" or \"byte\".")
-      .def("find", [](const V& self, const py::str& text) { return self.find(text_bytes(text)); },
-           py::arg("text"), "The id of the token that the file writes so, or None.")
-      .def_property_readonly("special", &special_ids, "Ids by role: bos, eos, eot, eom, unk, pad, ...")
-      .def_property_readonly("bos_id", [](const V& self) { return optional_id(self.special().bos); })
-      .def_property_readonly("eos_id", [](const V& self) { return optional_id(self.special().eos); })
+      .def_property_readonly(
+          "kind", [](const V& self) { return name_of(self.kind()); },
+          "\"sentencepiece\", \"byte-level\" or \"raw-text\".")
+      .def(
+          "text",
+          [](const V& self, int64_t id) { return decode_text(self.text(checked(self, id))); },
+          py::arg("id"), "The token as the file writes it.")
+      .def(
+          "bytes",
+          [](const V& self, int64_t id) { return py::bytes(self.bytes(checked(self, id))); },
+          py::arg("id"), "What the token adds to an output.")
+      .def(
+          "kind_of",
+          [](const V& self, int64_t id) { return name_of(self.kind_of(checked(self, id))); },
+          py::arg("id"),
+          "\"normal\", \"unknown\", \"control\", \"user-defined\", \"unused\" or \"byte\".")
+      .def(
+          "find", [](const V& self, const py::str& text) { return self.find(text_bytes(text)); },
+          py::arg("text"), "The id of the token that the file writes so, or None.")
+      .def_property_readonly("special", &special_ids,
+                             "Ids by role: bos, eos, eot, eom, unk, pad, ...")
+      .def_property_readonly("bos_id",
+                             [](const V& self) { return optional_id(self.special().bos); })
+      .def_property_readonly("eos_id",
+                             [](const V& self) { return optional_id(self.special().eos); })
       .def_property_readonly("add_bos", &V::add_bos, "Whether a text begins with bos_id.")
       .def_property_readonly("add_eos", &V::add_eos, "Whether a text ends with eos_id.")
       .def_property_readonly("add_space_prefix", &V::add_space_prefix)
-      .def_property_readonly("end_tokens", [](const V& self) {
-             return Ids(self.end_tokens().begin(), self.end_tokens().end());
-           }, "Every id that ends generation.")
-      .def("ends_generation", [](const V& self, int64_t id) {
-             return self.ends_generation(checked(self, id));
-           }, py::arg("id"))
+      .def_property_readonly(
+          "end_tokens",
+          [](const V& self) { return Ids(self.end_tokens().begin(), self.end_tokens().end()); },
+          "Every id that ends generation.")
+      .def(
+          "ends_generation",
+          [](const V& self, int64_t id) { return self.ends_generation(checked(self, id)); },
+          py::arg("id"))
       .def_property_readonly("pre_tokenizer_name", &V::pre_tokenizer_name)
       .def_property_readonly("pre_tokenizer", &V::pre_tokenizer, py::return_value_policy::reference,
                              "None if its name is not known, or there is none.")
       .def_property_readonly("chat_templates", &chat_templates,
                              "Chat templates by name; the default one has the empty name.")
-      .def("decode", [](const V& self, const Ids& ids, bool skip_special) {
-             return py::bytes(decode_tokens(self, ids, skip_special));
-           }, py::arg("ids"), py::arg("skip_special") = true, "The bytes of a whole text.")
+      .def(
+          "decode",
+          [](const V& self, const Ids& ids, bool skip_special) {
+            return py::bytes(decode_tokens(self, ids, skip_special));
+          },
+          py::arg("ids"), py::arg("skip_special") = true, "The bytes of a whole text.")
       .def("difference", &vocabulary_difference, py::arg("draft"),
            "Why another's ids do not mean the same; empty if they do.")
       .def("_bpe_tables", &bpe_tables);
@@ -301,7 +338,8 @@ void bind_vocabulary(py::module_& m) {
       .def(py::init<SharedVocabulary>(), py::arg("vocabulary"))
       .def("encode", &BoundSentencePiece::encode, py::arg("text"), py::arg("parse_special"),
            "Ids without BOS and EOS.");
-  py::class_<StreamDecoder>(m, "StreamDecoder", R"(Turns tokens into text as they come, whole characters only.
+  py::class_<StreamDecoder>(m, "StreamDecoder",
+                            R"(Turns tokens into text as they come, whole characters only.
 
 Args:
     vocabulary: What the ids mean.
@@ -310,8 +348,10 @@ Args:
         U+FFFD, "surrogateescape" keeps them.)")
       .def(py::init<SharedVocabulary, bool, std::string>(), py::arg("vocabulary"), py::kw_only(),
            py::arg("skip_special") = true, py::arg("errors") = "replace")
-      .def("push", &StreamDecoder::push_one, py::arg("id"), "The text that is whole after this token.")
-      .def("push", &StreamDecoder::push, py::arg("ids"), "The text that is whole after these tokens.")
+      .def("push", &StreamDecoder::push_one, py::arg("id"),
+           "The text that is whole after this token.")
+      .def("push", &StreamDecoder::push, py::arg("ids"),
+           "The text that is whole after these tokens.")
       .def("finish", &StreamDecoder::finish, "What was waiting for the rest of a character.")
       .def_property_readonly("pending", &StreamDecoder::pending, "Bytes that wait.");
 }

@@ -16,7 +16,8 @@ size_t claimed_bytes(char lead) {
   return byte < 0xc0 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
 
-// A stretch of the text that is one token, or one character; empty once it joined its left neighbour.
+// A stretch of the text that is one token, or one character; empty once it joined its left
+// neighbour.
 struct Symbol {
   int32_t previous, next;  // -1: none
   uint32_t offset, size;
@@ -70,7 +71,8 @@ class Joiner {
     for (size_t offset = 0; offset < text_.size();) {
       const size_t size = std::min(claimed_bytes(text_[offset]), text_.size() - offset);
       const auto index = static_cast<int32_t>(symbols_.size());
-      symbols_.push_back({index - 1, index + 1, static_cast<uint32_t>(offset), static_cast<uint32_t>(size)});
+      symbols_.push_back(
+          {index - 1, index + 1, static_cast<uint32_t>(offset), static_cast<uint32_t>(size)});
       offset += size;
     }
     if (!symbols_.empty()) symbols_.back().next = -1;
@@ -127,7 +129,8 @@ SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary)
 }
 
 std::vector<int32_t> SentencePieceEncoder::encode(std::string_view text, bool parse_special) const {
-  REALM_CHECK(text.size() <= INT32_MAX / 4, "a text of ", text.size(), " bytes is too long to encode");
+  REALM_CHECK(text.size() <= INT32_MAX / 4, "a text of ", text.size(),
+              " bytes is too long to encode");
   std::vector<int32_t> ids;
   bool after_special = true;
   for (const SpecialSplitter::Piece& piece : splitter_.split(text, parse_special)) {

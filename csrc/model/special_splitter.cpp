@@ -45,7 +45,8 @@ SpecialSplitter::SpecialSplitter(const Vocabulary& vocabulary) : vocabulary_(voc
   }
 }
 
-// Those whose text has `byte` at `depth`; all of them are longer than that and agree in what is before.
+// Those whose text has `byte` at `depth`; all of them are longer than that and agree in what is
+// before.
 SpecialSplitter::Candidates SpecialSplitter::narrow(Candidates candidates, size_t depth,
                                                     char byte) const {
   const auto begin = by_text_.begin();

@@ -1,8 +1,8 @@
-// Finds the special tokens in a text before anything else looks at it: user-defined ones always, control
-// tokens on request. Longer tokens are taken first wherever they stand, equally long ones in the order of
-// their ids, and each from left to right; so "ab" and "bcd" split "abcd" into "a" and "bcd". (A search for
-// the leftmost match, as in Hugging Face tokenizers, would give "ab" and "cd"; llama.cpp does as we do.)
-// Constant after construction: safe to share.
+// Finds the special tokens in a text before anything else looks at it: user-defined ones always,
+// control tokens on request. Longer tokens are taken first wherever they stand, equally long ones
+// in the order of their ids, and each from left to right; so "ab" and "bcd" split "abcd" into "a"
+// and "bcd". (A search for the leftmost match, as in Hugging Face tokenizers, would give "ab" and
+// "cd"; llama.cpp does as we do.) Constant after construction: safe to share.
 #pragma once
 
 #include <array>
@@ -26,8 +26,8 @@ class SpecialSplitter {
   // `vocabulary` must outlive the splitter.
   explicit SpecialSplitter(const Vocabulary& vocabulary);
 
-  // The pieces of `text` in order; they point into it. One pass finds which tokens occur at all, then each
-  // of those takes one more.
+  // The pieces of `text` in order; they point into it. One pass finds which tokens occur at all,
+  // then each of those takes one more.
   std::vector<Piece> split(std::string_view text, bool parse_special) const;
 
  private:

@@ -64,12 +64,28 @@ constexpr NamedTexts kNamedTexts[] = {
     {&SpecialTokens::fim_separator, {"<|file_sep|>"}},
 };
 
-constexpr std::string_view kEndTexts[] = {
-    "<|eot_id|>",  "<|im_end|>",    "<|end|>",       "<|return|>",   "<|call|>",
-    "<|flush|>",   "<|calls|>",     "<end_of_turn>", "<|endoftext|>", "</s>",
-    "<|eom_id|>",  "<EOT>",         "_<EOT>",        "[EOT]",        "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",     "<|tool_response>",
-    "<｜end▁of▁sentence｜>", "[e~["};
+constexpr std::string_view kEndTexts[] = {"<|eot_id|>",
+                                          "<|im_end|>",
+                                          "<|end|>",
+                                          "<|return|>",
+                                          "<|call|>",
+                                          "<|flush|>",
+                                          "<|calls|>",
+                                          "<end_of_turn>",
+                                          "<|endoftext|>",
+                                          "</s>",
+                                          "<|eom_id|>",
+                                          "<EOT>",
+                                          "_<EOT>",
+                                          "[EOT]",
+                                          "[EOS]",
+                                          "<|end_of_text|>",
+                                          "<end_of_utterance>",
+                                          "<eos>",
+                                          "<turn|>",
+                                          "<|tool_response>",
+                                          "<｜end▁of▁sentence｜>",
+                                          "[e~["};
 
 // Parts of gpt-oss's messages that must be seen.
 constexpr std::string_view kShownTexts[] = {"<|channel|>", "<|message|>", "<|start|>",

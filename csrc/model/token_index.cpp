@@ -65,7 +65,8 @@ TokenIndex::TokenIndex(const gguf::StringArray& texts, std::optional<Repetition>
   }
 }
 
-std::optional<int32_t> TokenIndex::find(std::string_view text, const gguf::StringArray& texts) const {
+std::optional<int32_t> TokenIndex::find(std::string_view text,
+                                        const gguf::StringArray& texts) const {
   if (slots_.empty()) return std::nullopt;
   const Slot& slot = slots_[slot_of(text, keyed_hash(key0_, key1_, text), texts)];
   if (slot.id < 0) return std::nullopt;
@@ -73,7 +74,8 @@ std::optional<int32_t> TokenIndex::find(std::string_view text, const gguf::Strin
 }
 
 // The slot that holds `text`, or the free one where it belongs.
-size_t TokenIndex::slot_of(std::string_view text, uint64_t hash, const gguf::StringArray& texts) const {
+size_t TokenIndex::slot_of(std::string_view text, uint64_t hash,
+                           const gguf::StringArray& texts) const {
   const auto tag = static_cast<uint32_t>(hash >> 32);
   size_t i = hash & mask_;
   while (slots_[i].id >= 0 &&

@@ -1,6 +1,6 @@
-// From a token's text to its id. An open hash table over texts that the caller keeps: SipHash with a key
-// drawn per table, so that a file cannot choose texts that collide; 16 bytes per token, one probe for most
-// look-ups. Constant after construction: safe to share.
+// From a token's text to its id. An open hash table over texts that the caller keeps: SipHash with
+// a key drawn per table, so that a file cannot choose texts that collide; 16 bytes per token, one
+// probe for most look-ups. Constant after construction: safe to share.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ class TokenIndex {
   };
 
   TokenIndex() = default;
-  // Indexes every text but empty ones. If one occurs twice, says so in `repetition` and keeps the first.
+  // Indexes every text but empty ones. If one occurs twice, says so in `repetition` and keeps the
+  // first.
   TokenIndex(const gguf::StringArray& texts, std::optional<Repetition>& repetition);
 
   // `texts` must be what the index was made of.

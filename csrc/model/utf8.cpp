@@ -24,11 +24,16 @@ size_t length_by_lead(unsigned char lead) {
 // The second byte excludes overlong forms, surrogates and what lies above U+10FFFF.
 ByteRange second_byte(unsigned char lead) {
   switch (lead) {
-    case 0xe0: return {0xa0, 0xbf};
-    case 0xed: return {0x80, 0x9f};
-    case 0xf0: return {0x90, 0xbf};
-    case 0xf4: return {0x80, 0x8f};
-    default: return {0x80, 0xbf};
+    case 0xe0:
+      return {0xa0, 0xbf};
+    case 0xed:
+      return {0x80, 0x9f};
+    case 0xf0:
+      return {0x90, 0xbf};
+    case 0xf4:
+      return {0x80, 0x8f};
+    default:
+      return {0x80, 0xbf};
   }
 }
 

@@ -1,8 +1,8 @@
 // UTF-8 as it arrives: tokens end anywhere, also inside a character. Utf8Stream hands on only whole
-// characters and keeps the rest, at most three bytes, for the next call. Bytes that can never become a
-// character are handed on as they are, in order: nothing is lost and nothing is replaced here. Who needs
-// valid text replaces at the edge (Python's "replace" or "surrogateescape"), where an invalid byte can no
-// longer turn into a character.
+// characters and keeps the rest, at most three bytes, for the next call. Bytes that can never
+// become a character are handed on as they are, in order: nothing is lost and nothing is replaced
+// here. Who needs valid text replaces at the edge (Python's "replace" or "surrogateescape"), where
+// an invalid byte can no longer turn into a character.
 #pragma once
 
 #include <cstddef>

@@ -97,7 +97,8 @@ void Vocabulary::read_tokens(const Metadata& metadata) {
   }
   for (size_t i = 0; i < texts_.size(); ++i) {
     if (texts_[i].size() > kMaxTokenBytes) {
-      refuse_element(kTokensKey, i, "has ", texts_[i].size(), " bytes, allowed are ", kMaxTokenBytes);
+      refuse_element(kTokensKey, i, "has ", texts_[i].size(), " bytes, allowed are ",
+                     kMaxTokenBytes);
     }
   }
   std::optional<TokenIndex::Repetition> repetition;
@@ -197,8 +198,8 @@ void Vocabulary::check_special_lengths() const {
     const bool in_text = kind == TokenKind::kControl || kind == TokenKind::kUserDefined ||
                          kind == TokenKind::kUnknown;
     if (in_text && texts_[i].size() > kMaxSpecialBytes) {
-      refuse_element(kTokensKey, i, "is a special token of ", texts_[i].size(), " bytes, allowed are ",
-                     kMaxSpecialBytes);
+      refuse_element(kTokensKey, i, "is a special token of ", texts_[i].size(),
+                     " bytes, allowed are ", kMaxSpecialBytes);
     }
   }
 }
@@ -263,7 +264,8 @@ void Vocabulary::read_merges(const Metadata& metadata) {
     fail(ErrorCode::kFormat, kMergesKey, " has ", lines.size(), " pairs, allowed are ", kMaxMerges);
   }
   merges_.reserve(lines.size());
-  // Pairs with the same result, as chains: a text has fewer splits than bytes, so that they stay short.
+  // Pairs with the same result, as chains: a text has fewer splits than bytes, so that they stay
+  // short.
   std::vector<int32_t> last_with_result(texts_.size(), -1), earlier;
   earlier.reserve(lines.size());
   std::string joined;
@@ -278,7 +280,9 @@ void Vocabulary::read_merges(const Metadata& metadata) {
     const auto result = find(joined);
     if (!left || !right || !result) {
       refuse_element(kMergesKey, i, "is ", quoted(line), ", but ",
-                     quoted(!left ? line.substr(0, space) : !right ? line.substr(space + 1) : joined),
+                     quoted(!left    ? line.substr(0, space)
+                            : !right ? line.substr(space + 1)
+                                     : joined),
                      " is no token");
     }
     int32_t& last = last_with_result[static_cast<size_t>(*result)];

@@ -1,10 +1,10 @@
-// What the ids of a model mean: each token's text, the bytes it stands for, its kind, and the tokens with a
-// part to play. Built from the metadata of a GGUF file and validated whole: a field that is missing,
-// inconsistent or out of range is refused with kFormat, by name and value. The rules, defaults and
-// exceptions are those of llama.cpp.
+// What the ids of a model mean: each token's text, the bytes it stands for, its kind, and the
+// tokens with a part to play. Built from the metadata of a GGUF file and validated whole: a field
+// that is missing, inconsistent or out of range is refused with kFormat, by name and value. The
+// rules, defaults and exceptions are those of llama.cpp.
 //
-// A Vocabulary never changes after construction: share it between threads freely. It holds copies of what
-// it needs, each table in one buffer, and not the metadata.
+// A Vocabulary never changes after construction: share it between threads freely. It holds copies
+// of what it needs, each table in one buffer, and not the metadata.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,10 @@ namespace realm {
 
 // How text becomes tokens, and how a token's text stands for bytes.
 enum class VocabularyKind {
-  kSentencePiece,  // U+2581 is a space, <0xNN> a byte; the best-scored pair of neighbours joins first
-  kByteLevel,      // every character stands for a byte (GPT-2's alphabet); listed pairs join in turn
-  kRawText,        // U+2581 is a space, <0xNN> a byte; listed pairs join in turn
+  kSentencePiece,  // U+2581 is a space, <0xNN> a byte; the best-scored pair of neighbours joins
+                   // first
+  kByteLevel,  // every character stands for a byte (GPT-2's alphabet); listed pairs join in turn
+  kRawText,    // U+2581 is a space, <0xNN> a byte; listed pairs join in turn
 };
 
 // The ids are those of the file's tokenizer.ggml.token_type.
@@ -46,17 +47,17 @@ struct TokenMerge {
 
 class Vocabulary {
  public:
-  static constexpr size_t kMaxTokens = 1 << 22;         // known: 2^18
-  static constexpr size_t kMaxTokenBytes = 1 << 14;     // known: below 2^10
-  static constexpr size_t kMaxSpecialBytes = 1 << 10;   // of a token recognized in text
+  static constexpr size_t kMaxTokens = 1 << 22;        // known: 2^18
+  static constexpr size_t kMaxTokenBytes = 1 << 14;    // known: below 2^10
+  static constexpr size_t kMaxSpecialBytes = 1 << 10;  // of a token recognized in text
   static constexpr size_t kMaxMerges = 1 << 23;
 
   // Whether the metadata declares a vocabulary at all (a model may come without).
   static bool is_declared(const gguf::Metadata& metadata);
 
-  // `pre`, if not empty, stands in for tokenizer.ggml.pre. A pre-tokenizer that is not known is no error
-  // here, because ids can be used without one: pre_tokenizer() is then null. Throws kFormat, and
-  // kInvalidRequest for an unknown `pre`.
+  // `pre`, if not empty, stands in for tokenizer.ggml.pre. A pre-tokenizer that is not known is no
+  // error here, because ids can be used without one: pre_tokenizer() is then null. Throws kFormat,
+  // and kInvalidRequest for an unknown `pre`.
   explicit Vocabulary(const gguf::Metadata& metadata, std::string_view pre = {});
 
   VocabularyKind kind() const { return kind_; }
@@ -65,7 +66,8 @@ class Vocabulary {
   // The four below take an id in [0, size()).
   // As the file writes it.
   std::string_view text(int32_t id) const { return texts_[static_cast<size_t>(id)]; }
-  // What it adds to an output. Control and unknown tokens have their text; an unused one has nothing.
+  // What it adds to an output. Control and unknown tokens have their text; an unused one has
+  // nothing.
   std::string_view bytes(int32_t id) const { return pieces_[static_cast<size_t>(id)]; }
   TokenKind kind_of(int32_t id) const { return traits_[static_cast<size_t>(id)].kind; }
   // Sentencepiece only: the rank of what joins to this token, the highest first.
@@ -82,7 +84,9 @@ class Vocabulary {
   // Whether text is encoded as if a space stood before it.
   bool add_space_prefix() const { return add_space_prefix_; }
   // Whether generation ends with this token: any of end_tokens(), which are in ascending order.
-  bool ends_generation(int32_t id) const { return traits_[static_cast<size_t>(id)].ends_generation; }
+  bool ends_generation(int32_t id) const {
+    return traits_[static_cast<size_t>(id)].ends_generation;
+  }
   std::span<const int32_t> end_tokens() const { return end_tokens_; }
 
   // Whether this token, where it is recognized in text, swallows the white space beside it.
@@ -136,8 +140,9 @@ class Vocabulary {
   std::vector<std::pair<std::string, std::string>> templates_;
 };
 
-// Why a draft model's ids do not mean what the target's mean; empty if every id that both have is the same
-// token, of the same kind, in both. One may have more tokens (embeddings are padded at the end).
+// Why a draft model's ids do not mean what the target's mean; empty if every id that both have is
+// the same token, of the same kind, in both. One may have more tokens (embeddings are padded at the
+// end).
 std::string vocabulary_difference(const Vocabulary& target, const Vocabulary& draft);
 
 }  // namespace realm

@@ -1,4 +1,5 @@
-// How the vocabulary reads its metadata: a value of the right type, or a refusal that names key and value.
+// How the vocabulary reads its metadata: a value of the right type, or a refusal that names key and
+// value.
 #pragma once
 
 #include <optional>
@@ -9,7 +10,8 @@
 
 namespace realm {
 
-[[noreturn]] inline void refuse(std::string_view key, const gguf::Value& value, std::string_view why) {
+[[noreturn]] inline void refuse(std::string_view key, const gguf::Value& value,
+                                std::string_view why) {
   fail(ErrorCode::kFormat, key, " = ", gguf::to_string(value), ": ", why);
 }
 

@@ -1,11 +1,12 @@
-// Vocabularies, special tokens, sentencepiece and UTF-8: the rules, and what a stranger's file can do.
+// Vocabularies, special tokens, sentencepiece and UTF-8: the rules, and what a stranger's file can
+// do.
 #include "model/vocabulary.h"
 
 #include <chrono>
 #include <cmath>
 
+#include "cpp/harness.h"
 #include "gguf/reader.h"
-#include "harness.h"
 #include "model/detokenize.h"
 #include "model/sentencepiece.h"
 #include "model/special_splitter.h"
@@ -48,7 +49,9 @@ Metadata metadata_of(std::string_view model, const std::vector<Token>& tokens) {
   return metadata;
 }
 
-Metadata byte_level(const std::vector<Token>& tokens) { return metadata_of("gpt2", tokens); }
+Metadata byte_level(const std::vector<Token>& tokens) {
+  return metadata_of("gpt2", tokens);
+}
 
 Metadata sentencepiece(std::vector<Token> tokens = {}) {
   std::vector<Token> all = {{"<unk>", kUnknown}, {"<s>", kControl}, {"</s>", kControl}};
@@ -105,8 +108,12 @@ TEST(the_byte_alphabet_maps_every_byte_there_and_back) {
 }
 
 TEST(sentencepiece_tokens_have_spaces_and_single_bytes) {
-  const Vocabulary v(sentencepiece({{"\xe2\x96\x81the"}, {"<0x0A>", kByte}, {"<0xfF>", kByte},
-                                    {"a\xe2\x96\x81", kUser}, {"gone", kUnused}, {"<0x41>"}}));
+  const Vocabulary v(sentencepiece({{"\xe2\x96\x81the"},
+                                    {"<0x0A>", kByte},
+                                    {"<0xfF>", kByte},
+                                    {"a\xe2\x96\x81", kUser},
+                                    {"gone", kUnused},
+                                    {"<0x41>"}}));
   EXPECT_EQ(v.bytes(3), " the");
   EXPECT_EQ(v.bytes(4), "\n");
   EXPECT_EQ(v.bytes(5), "\xff");
@@ -120,7 +127,8 @@ TEST(sentencepiece_tokens_have_spaces_and_single_bytes) {
 
 TEST(byte_texts_are_read_strictly) {
   EXPECT_EQ(*parse_byte_text("<0x7F>"), 0x7f);
-  for (const char* text : {"<0x-1>", "<0x-F>", "<0xZZ>", "<0x>", "<0x100>", "<0x0>", "<0x+1>", "<0x 1>", "<0x"}) {
+  for (const char* text :
+       {"<0x-1>", "<0x-F>", "<0xZZ>", "<0x>", "<0x100>", "<0x0>", "<0x+1>", "<0x 1>", "<0x"}) {
     EXPECT(!parse_byte_text(text));
     EXPECT(test::contains(refusal(sentencepiece({{text, kByte}})), "tokenizer.ggml.tokens[3]"));
   }
@@ -214,8 +222,12 @@ TEST(no_name_of_a_pre_tokenizer_is_in_two_rows) {
 }
 
 TEST(every_token_that_ends_generation_is_known) {
-  const Vocabulary v(sentencepiece({{"<|im_end|>"}, {"<end_of_turn>"}, {"<|fim_pad|>"}, {"<|im_start|>"},
-                                    {"<|eom_id|>"}, {"x"}}));
+  const Vocabulary v(sentencepiece({{"<|im_end|>"},
+                                    {"<end_of_turn>"},
+                                    {"<|fim_pad|>"},
+                                    {"<|im_start|>"},
+                                    {"<|eom_id|>"},
+                                    {"x"}}));
   EXPECT_EQ(joined({v.end_tokens().begin(), v.end_tokens().end()}), "2 3 4 5 7");
   EXPECT(v.ends_generation(3) && !v.ends_generation(6) && !v.ends_generation(8));
   EXPECT(v.kind_of(3) == TokenKind::kControl);
@@ -248,7 +260,8 @@ TEST(merges_are_pairs_of_tokens_and_count_once) {
 }
 
 TEST(the_longest_special_token_is_taken_first_wherever_it_stands) {
-  const Vocabulary v(sentencepiece({{"ab", kUser}, {"bcd", kUser}, {"<c>", kControl}, {"a", kUser}}));
+  const Vocabulary v(
+      sentencepiece({{"ab", kUser}, {"bcd", kUser}, {"<c>", kControl}, {"a", kUser}}));
   EXPECT_EQ(pieces(v, "xabcdy", false), "'x'<a><bcd>'y'");
   EXPECT_EQ(pieces(v, "abab", false), "<ab><ab>");
   EXPECT_EQ(pieces(v, "<c>", false), "'<c>'");
@@ -264,8 +277,11 @@ TEST(phi3_tokens_swallow_the_white_space_behind_them) {
 }
 
 TEST(sentencepiece_joins_the_best_scored_pair_first_and_the_leftmost_of_equals) {
-  Metadata metadata = sentencepiece(
-      {{"a", kNormal, -9}, {"b", kNormal, -9}, {"ab", kNormal, -2}, {"ba", kNormal, -1}, {"aa", kNormal, -3}});
+  Metadata metadata = sentencepiece({{"a", kNormal, -9},
+                                     {"b", kNormal, -9},
+                                     {"ab", kNormal, -2},
+                                     {"ba", kNormal, -1},
+                                     {"aa", kNormal, -3}});
   metadata.set("tokenizer.ggml.add_space_prefix", false);
   const Vocabulary v(metadata);
   const SentencePieceEncoder encoder(v);
@@ -340,7 +356,8 @@ TEST(golden_vocabularies_load) {
 TEST(a_quarter_of_a_million_tokens_are_ready_in_a_fraction_of_a_second) {
   StringArray texts, merges;
   std::vector<std::string> stems;
-  for (int byte = 0; byte < 256; ++byte) stems.push_back(to_byte_alphabet(static_cast<uint8_t>(byte)));
+  for (int byte = 0; byte < 256; ++byte)
+    stems.push_back(to_byte_alphabet(static_cast<uint8_t>(byte)));
   for (const std::string& stem : stems) texts.push_back(stem);
   for (size_t i = 0; texts.size() < (1 << 18); ++i) {
     const std::string &a = stems[i % 256], &b = stems[i / 256 % 256], &c = stems[i / 65536];
@@ -380,8 +397,9 @@ TEST(no_split_of_a_text_splits_a_character) {
 }
 
 TEST(bytes_that_are_no_character_pass_at_once_and_none_is_lost) {
-  for (const char* bytes : {"\xff", "\x80", "\xc0\x80", "\xc1\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                            "\xe0\x80\x80", "\xf0\x8f\xbf\xbf", "\xf8\x88\x80\x80", "\xe6\x97x"}) {
+  for (const char* bytes :
+       {"\xff", "\x80", "\xc0\x80", "\xc1\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80",
+        "\xf0\x8f\xbf\xbf", "\xf8\x88\x80\x80", "\xe6\x97x"}) {
     Utf8Stream stream;
     std::string out;
     for (const char c : std::string_view(bytes)) stream.push({&c, 1}, out);
