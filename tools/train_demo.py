@@ -42,7 +42,7 @@ from demo.train import (
 from demo.vocabulary import SIZE, Vocabulary, learn
 
 THREADS = 2
-CORPUS = {"seed": 1, "n_train": 42_000, "n_held_out": 400}
+CORPUS = {"seed": 1, "n_train": 44_000, "n_held_out": 400}
 # Head width 64 in both, so that every backend's attention runs; one tied, one not.
 TARGET = Shape("realm demo target", 256, 4, 4, 2, 768, SIZE, tied=False)
 DRAFT = Shape("realm demo draft", 128, 2, 2, 1, 384, SIZE, tied=True)
