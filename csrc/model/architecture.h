@@ -13,14 +13,16 @@ namespace realm {
 enum class QkNorm { kNone, kPerHead, kWholeRow };  // where queries and keys are normalized
 enum class EmbeddingScale { kNone, kSqrtWidth, kFromFile };
 enum class Experts { kNone, kIfDeclared, kRequired };
+enum class Biases { kIfPresent, kQkv, kAll };  // which a file must have; others it may have
 
 struct Architecture {
   const char* name;  // general.architecture, and the prefix of its keys
   NormKind norm = NormKind::kRms;
   Activation activation = Activation::kSilu;
-  bool gated = true;               // feed-forward: activation(gate) * up, else activation(up)
-  bool pre_norms = true;           // norms before attention and feed-forward
-  bool post_norms = false;         // norms after them, before the residual sum
+  bool gated = true;        // feed-forward: activation(gate) * up, else activation(up)
+  bool pre_norms = true;    // norms before attention and feed-forward
+  bool post_norms = false;  // norms after them, before the residual sum
+  Biases biases = Biases::kIfPresent;
   bool fused_qkv = false;          // attn_qkv holds q, k, v one after another
   bool fused_gate_up = false;      // ffn_up holds gate, then up
   bool learned_positions = false;  // position_embd instead of rotary angles

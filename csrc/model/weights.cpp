@@ -28,15 +28,19 @@ class LayerLoader {
   }
 
  private:
-  Linear linear(const std::string& name, int64_t rows, int64_t cols) {
-    return {source_.matrix(p_ + name + ".weight", rows, cols),
-            source_.optional_vector(p_ + name + ".bias", rows)};
+  Linear linear(const std::string& name, int64_t rows, int64_t cols, bool is_qkv = false) {
+    return {source_.matrix(p_ + name + ".weight", rows, cols), bias(name, rows, is_qkv)};
+  }
+
+  Vector bias(const std::string& name, int64_t n, bool is_qkv) {
+    const bool required = arch_.biases == Biases::kAll || (is_qkv && arch_.biases == Biases::kQkv);
+    const std::string full = p_ + name + ".bias";
+    return required ? source_.vector(full, n) : source_.optional_vector(full, n);
   }
 
   NormWeights norm(const std::string& name, int64_t n) {
     NormWeights weights{source_.vector(p_ + name + ".weight", n), {}};
-    if (arch_.norm == NormKind::kLayer)
-      weights.bias = source_.optional_vector(p_ + name + ".bias", n);
+    if (arch_.norm == NormKind::kLayer) weights.bias = bias(name, n, false);
     return weights;
   }
 
@@ -63,18 +67,18 @@ class LayerLoader {
     if (arch_.fused_qkv) {
       load_fused_qkv(q, kv);
     } else {
-      layer_.q = linear("attn_q", q, config_.n_embd);
-      layer_.k = linear("attn_k", kv, config_.n_embd);
-      layer_.v = linear("attn_v", kv, config_.n_embd);
+      layer_.q = linear("attn_q", q, config_.n_embd, true);
+      layer_.k = linear("attn_k", kv, config_.n_embd, true);
+      layer_.v = linear("attn_v", kv, config_.n_embd, true);
     }
     layer_.o = linear("attn_output", config_.n_embd, q);
   }
 
   void load_fused_qkv(int64_t q, int64_t kv) {
     auto parts = source_.split_matrix(p_ + "attn_qkv.weight", {q, kv, kv}, config_.n_embd);
-    const Vector bias = source_.optional_vector(p_ + "attn_qkv.bias", q + 2 * kv);
+    const Vector whole = bias("attn_qkv", q + 2 * kv, true);
     const auto part_of = [&](int64_t first, int64_t n) {
-      return bias.data ? Vector{bias.data + first, n} : Vector{};
+      return whole.data ? Vector{whole.data + first, n} : Vector{};
     };
     layer_.q = {std::move(parts[0]), part_of(0, q)};
     layer_.k = {std::move(parts[1]), part_of(q, kv)};
@@ -162,7 +166,7 @@ ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const Mode
   }
   weights.output_norm.weight = source.vector("output_norm.weight", config.n_embd);
   if (config.architecture->norm == NormKind::kLayer) {
-    weights.output_norm.bias = source.optional_vector("output_norm.bias", config.n_embd);
+    weights.output_norm.bias = source.vector("output_norm.bias", config.n_embd);
   }
   if (source.has("output.weight")) {  // else the embedding serves as head
     weights.own_head = source.matrix("output.weight", config.n_vocab, config.n_embd);

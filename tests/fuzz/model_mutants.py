@@ -25,6 +25,9 @@ from typing import IO, Any
 TOKENS = [0, 1, 2, 3, 4, 5, 6, 7]
 MEMORY_FACTOR, MEMORY_SLACK = 4, 96 << 20
 
+# Must be refused by a program of texts; a model computes with token ids.
+TEXT_ONLY = {"without the tokenizer"}
+
 Record = dict[str, Any]
 
 
@@ -137,7 +140,8 @@ def violation_of(mutant: Record, record: Record) -> str | None:
     """What is wrong about an outcome, if anything."""
     if "violation" in record:
         return str(record["violation"])
-    if mutant["expect"] == "reject" and record["outcome"] == "loaded":
+    must_refuse = mutant["expect"] == "reject" and mutant["desc"] not in TEXT_ONLY
+    if must_refuse and record["outcome"] == "loaded":
         return "loaded, must be refused"
     if mutant["expect"] == "load" and record["outcome"] != "loaded":
         return f"refused, must load: {record['message']}"
