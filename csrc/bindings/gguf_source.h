@@ -15,7 +15,8 @@ class PathOrBytes : public pybind11::object {
   PYBIND11_OBJECT_DEFAULT(PathOrBytes, pybind11::object, accepts)
 };
 
-// Opens it with the GIL released. Contents are not copied, and are held as long as the result lives.
+// Opens it with the GIL released. Contents are not copied, and are held as long as the result
+// lives.
 std::shared_ptr<const gguf::GgufFile> open_gguf(const PathOrBytes& source);
 
 }  // namespace realm::bindings

@@ -47,13 +47,16 @@ std::optional<int32_t> next_token(Session& session) {
   return token;
 }
 
-// (log-probability of the last token, [(token, log-probability) of the most likely ones]).
-py::object logprobs(const Session& session) {
-  if (!session.logprobs()) return py::none();
-  py::list top;
-  for (const TokenLogprob& one : session.logprobs()->top)
-    top.append(py::make_tuple(one.token, one.logprob));
-  return py::make_tuple(session.logprobs()->chosen, top);
+using Alternatives = std::vector<std::pair<int32_t, float>>;
+
+// Log-probability of the last token, and those of the most likely ones.
+std::optional<std::pair<float, Alternatives>> logprobs(const Session& session) {
+  if (!session.logprobs()) return std::nullopt;
+  Alternatives top;
+  for (const TokenLogprob& one : session.logprobs()->top) {
+    top.emplace_back(one.token, one.logprob);
+  }
+  return std::pair(session.logprobs()->chosen, std::move(top));
 }
 
 }  // namespace

@@ -213,8 +213,8 @@ typedef int LaneBits __attribute__((vector_size(64)));
 struct Vec16 {
   Lanes v;
 };
-#define REALM_EACH_LANE(expression)                    \
-  Vec16 r;                                             \
+#define REALM_EACH_LANE(expression)                   \
+  Vec16 r;                                            \
   for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
 INLINE Vec16 load(const float* p) {

@@ -1,5 +1,6 @@
-#include <realm/realm.h>
 #include <stdio.h>
+
+#include <realm/realm.h>
 
 int main(void) {
   realm_gguf* gguf = NULL;

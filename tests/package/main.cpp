@@ -1,7 +1,7 @@
-#include <realm/realm.h>
-
 #include <cstdio>
 #include <string_view>
+
+#include <realm/realm.h>
 
 int main() {
   std::printf("realm %s from C++\n", realm_version());
