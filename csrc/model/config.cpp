@@ -207,6 +207,7 @@ ModelConfig parse_config(const gguf::GgufFile& file) {
   const HyperParameters hyper(file.metadata(), config.architecture->name);
   read_sizes(hyper, config);
   read_heads(hyper, config);
+  hyper.require_not_false("attention.causal", "this forward looks back only");
   if (!config.architecture->learned_positions) read_rope(hyper, config);
   read_scales(hyper, config);
   read_window(hyper, config);

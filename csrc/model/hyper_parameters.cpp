@@ -83,4 +83,9 @@ std::optional<std::string_view> HyperParameters::text(std::string_view key) cons
   return value->text();
 }
 
+void HyperParameters::require_not_false(std::string_view key, std::string_view why) const {
+  const gguf::Value* value = find(key);
+  if (value && value->boolean() != true) refuse(key, why);
+}
+
 }  // namespace realm

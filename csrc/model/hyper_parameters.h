@@ -22,6 +22,8 @@ class HyperParameters {
   std::optional<float> positive(std::string_view key) const;
   float required_positive(std::string_view key) const;
   std::optional<std::string_view> text(std::string_view key) const;
+  // Refuses a key that is there and is not true, because of `why`.
+  void require_not_false(std::string_view key, std::string_view why) const;
   // Which layers a pattern names: an array of one bool for each, or a number n: all but each n-th,
   // and all if n is 0. `every` is that number where the file does not say.
   std::vector<bool> layer_pattern(std::string_view key, int64_t n_layers, int64_t every) const;

@@ -204,6 +204,12 @@ def test_an_unknown_rope_scaling_is_refused(value, tmp_path):
     assert_refused(draft, tmp_path, "llama.rope.scaling.type")
 
 
+@pytest.mark.parametrize("value", [False, 0, "no"])
+def test_attention_to_what_comes_later_is_refused(value, tmp_path):
+    draft = Draft("llama-linear").declare("attention.causal", value)
+    assert_refused(draft, tmp_path, "llama.attention.causal", "looks back only")
+
+
 @pytest.mark.parametrize("value", [[], [True] * 5, [True] * 7, [1] * 6, ["a"] * 6, "6", 6.0, -1])
 def test_a_window_pattern_has_a_flag_for_each_layer(value, tmp_path):
     draft = Draft("gemma3-linear").declare("attention.sliding_window_pattern", value)
