@@ -42,15 +42,14 @@ int cgroup_processors() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) : owner_process_(::getpid()) {
+ThreadPool::ThreadPool(int n_threads) {
   REALM_CHECK(n_threads >= 1 && n_threads <= 1024, "threads must be 1 to 1024, is ", n_threads);
   threads_.reserve(static_cast<size_t>(n_threads) - 1);
   for (int i = 1; i < n_threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
 ThreadPool::~ThreadPool() {
-  if (::getpid() !=
-      owner_process_) {  // after fork the threads exist only in the parent: nothing to join
+  if (!owner_.is_current()) {  // after fork the threads exist only in the parent: nothing to join
     for (std::thread& thread : threads_) thread.detach();
     return;
   }
@@ -64,14 +63,11 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(int64_t n_chunks, const std::function<void(int64_t)>& body) {
+  owner_.require();
   if (n_chunks <= 0) return;
   if (inside_region || threads_.empty() || n_chunks == 1) {
     for (int64_t i = 0; i < n_chunks; ++i) body(i);
     return;
-  }
-  if (::getpid() != owner_process_) {
-    fail(ErrorCode::kForked,
-         "this engine belongs to the parent process; make a new one after fork");
   }
   const std::lock_guard lock(one_region_);
   body_ = &body;

@@ -19,6 +19,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/process.h"
+
 namespace realm {
 
 class ThreadPool {
@@ -41,7 +43,7 @@ class ThreadPool {
   bool await_region(uint64_t seen);
 
   std::vector<std::thread> threads_;
-  const int64_t owner_process_;
+  const OwnerProcess owner_;
   std::mutex one_region_;
 
   // The current region. Workers read these after they see `region_` change.

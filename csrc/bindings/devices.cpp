@@ -6,6 +6,7 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
+#include "bindings/unlocked.h"
 
 namespace py = pybind11;
 
@@ -48,7 +49,7 @@ void bind_devices(py::module_& m) {
       .def_readonly("build_type", &BuildInfo::build_type)
       .def_readonly("cuda", &BuildInfo::cuda, "Compiler of the CUDA backend, or empty.");
 
-  const auto unlocked = py::call_guard<py::gil_scoped_release>();
+  const auto unlocked = py::call_guard<Unlocked>();
   m.def("build_info", &build_info, "Version and compiler of this binary.");
   m.def("devices", &all_devices, unlocked, "Every device that this build can use on this machine.");
   m.def("probe_backends", &probe_backends, unlocked,

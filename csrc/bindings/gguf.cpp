@@ -11,6 +11,7 @@
 #include "bindings/gguf_source.h"
 #include "bindings/metadata.h"
 #include "bindings/shapes.h"
+#include "bindings/unlocked.h"
 #include "gguf/reader.h"
 
 namespace py = pybind11;
@@ -42,14 +43,14 @@ py::array_t<float> read(const PyGguf& self, const std::string& name) {
   const TensorInfo& info = tensor_named(*self.file, name);
   py::array_t<float> out(numpy_extents(info.shape));
   float* values = out.mutable_data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   self.file->read_f32(info, values);
   return out;
 }
 
 std::span<const std::byte> view(const PyGguf& self, const std::string& name) {
   const TensorInfo& info = tensor_named(*self.file, name);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return self.file->view(info);
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/buffers.h"
+#include "bindings/unlocked.h"
 
 namespace py = pybind11;
 
@@ -11,11 +12,11 @@ namespace realm::bindings {
 std::shared_ptr<const gguf::GgufFile> open_gguf(const PathOrBytes& source) {
   if (is_bytes_like(source)) {
     HeldBytes held = hold_bytes(source);
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     return gguf::GgufFile::from_bytes(held.bytes, std::move(held.owner));
   }
   const std::string path = file_path(source);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return gguf::GgufFile::open(path);
 }
 

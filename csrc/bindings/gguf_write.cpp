@@ -11,6 +11,7 @@
 #include "bindings/buffers.h"
 #include "bindings/metadata.h"
 #include "bindings/shapes.h"
+#include "bindings/unlocked.h"
 #include "gguf/writer.h"
 
 namespace py = pybind11;
@@ -87,7 +88,7 @@ using AnyDict = py::typing::Dict<py::str, py::object>;
 void write(const std::filesystem::path& path, const AnyDict& metadata, const AnyDict& tensors) {
   const gguf::Metadata values = metadata_from_python(metadata);
   const HeldTensors held = hold_tensors(tensors);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   gguf::write_gguf(path.string(), values, held.tensors);
 }
 

@@ -4,6 +4,8 @@
 #include <future>
 #include <pybind11/pybind11.h>
 
+#include "bindings/unlocked.h"
+
 namespace py = pybind11;
 
 namespace realm::bindings {
@@ -21,7 +23,7 @@ bool on_main_thread() {
 bool wait_for(std::future<void>& done) {
   for (;;) {
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       if (done.wait_for(kLook) == std::future_status::ready) return false;
     }
     if (PyErr_CheckSignals() != 0) return true;
@@ -33,7 +35,7 @@ bool wait_for(std::future<void>& done) {
 void run_interruptibly(const std::function<void(const std::atomic<bool>& cancel)>& work) {
   std::atomic<bool> cancel{false};
   if (!on_main_thread()) {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     return work(cancel);
   }
   std::future<void> done = std::async(std::launch::async, [&] { work(cancel); });
@@ -41,7 +43,7 @@ void run_interruptibly(const std::function<void(const std::atomic<bool>& cancel)
   const py::error_already_set raised;  // takes the pending error
   cancel = true;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     done.wait();
   }
   throw raised;

@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/shapes.h"
+#include "bindings/unlocked.h"
 #include "quant/formats.h"
 
 namespace py = pybind11;
@@ -32,7 +33,7 @@ py::bytes quantize(const FloatArray& array, const std::string& type) {
   if (!out) throw py::error_already_set();
   auto* blocks = reinterpret_cast<std::byte*>(PyBytes_AS_STRING(out.ptr()));
   const float* values = array.data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   encode(format, values, blocks, shape.elements());
   return out;
 }
@@ -47,7 +48,7 @@ FloatArray dequantize(const py::buffer& data, const std::string& type,
               n_bytes, " bytes, got ", held.bytes.size());
   FloatArray out(numpy_extents(shape));
   float* values = out.mutable_data();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   decode(format, held.bytes.data(), values, shape.elements());
   return out;
 }

@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/shapes.h"
+#include "bindings/unlocked.h"
 #include "gguf/mixes.h"
 
 namespace py = pybind11;
@@ -53,7 +54,7 @@ class ProgressCall {
 
 RequantizeReport run_unlocked(const std::string& in, const std::string& out,
                               const RequantizeOptions& options) {
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return gguf::requantize(in, out, options);
 }
 
@@ -61,6 +62,7 @@ RequantizeReport quantize_gguf(const std::filesystem::path& in_path,
                                const std::filesystem::path& out_path, const std::string& target,
                                bool pure, bool allow_requantize, std::optional<int> threads,
                                std::optional<Progress> progress) {
+  REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
   ProgressCall call(progress.value_or(nullptr));
   RequantizeOptions options;
   options.target = target;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "bindings/unlocked.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
 #include "engine/validate_params.h"
@@ -208,7 +209,7 @@ int32_t sample(const Row& logits, const SamplingParams& params, const Tokens& pr
   REALM_CHECK(params.seed || params.temperature == 0, "a draw needs params.seed");
   const TokenNoise noise(params.seed.value_or(0), position.value_or(prompt.size() + output.size()));
   const SampleRow row = question.row();
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return Sampler().sample(row, noise);
 }
 
@@ -218,7 +219,7 @@ py::typing::Tuple<py::array_t<int32_t>, py::array_t<double>> sampling_law(
   const SampleRow row = question.row();
   Distribution law;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     Sampler().distribution(row, law);
   }
   const auto n = static_cast<py::ssize_t>(law.tokens.size());
@@ -233,7 +234,7 @@ py::typing::Tuple<float, std::vector<std::pair<int32_t, float>>> token_logprobs(
   REALM_CHECK(n_top >= 0, "n_top must be at least 0, is ", n_top);
   Logprobs result;
   {
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     LogprobReader().read(question.values(), token_id("token", token), static_cast<size_t>(n_top),
                          result);
   }

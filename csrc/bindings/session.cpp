@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
@@ -30,27 +31,54 @@ const char* name_of(SessionState state) {
   return "";
 }
 
-std::unique_ptr<Session> make_session(std::shared_ptr<Model> model, const SamplingParams& params,
-                                      const std::string& kv_dtype, int64_t max_context) {
-  return std::make_unique<Session>(std::move(model),
-                                   SessionOptions{params, kv_type_named(kv_dtype), max_context});
-}
+// A session with a mark of who is in it: a second caller, from another thread or from a signal
+// handler, is refused before it touches anything.
+class PySession {
+ public:
+  PySession(std::shared_ptr<Model> model, const SamplingParams& params, const std::string& kv_dtype,
+            int64_t max_context)
+      : session_(std::move(model), {params, kv_type_named(kv_dtype), max_context}) {}
 
-void prefill(Session& session, const TokenArray& tokens) {
+  // Calls use(session) alone.
+  template <class Use>
+  auto alone(Use use) {
+    REALM_CHECK(!busy_.test_and_set(),
+                "this session is in use by another call; each thread needs its own");
+    const Leave leave{busy_};
+    return use(session_);
+  }
+
+ private:
+  struct Leave {
+    std::atomic_flag& busy;
+    ~Leave() { busy.clear(); }
+  };
+
+  Session session_;
+  std::atomic_flag busy_;
+};
+
+void prefill(PySession& self, const TokenArray& tokens) {
+  REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   const std::span<const int32_t> ids(tokens.data(), static_cast<size_t>(tokens.size()));
-  run_interruptibly([&](const std::atomic<bool>& cancel) { session.prefill(ids, &cancel); });
+  self.alone([&](Session& session) {
+    run_interruptibly([&](const std::atomic<bool>& cancel) { session.prefill(ids, &cancel); });
+  });
 }
 
-std::optional<int32_t> next_token(Session& session) {
+std::optional<int32_t> next_token(PySession& self) {
   std::optional<int32_t> token;
-  run_interruptibly([&](const std::atomic<bool>& cancel) { token = session.next_token(&cancel); });
+  self.alone([&](Session& session) {
+    run_interruptibly(
+        [&](const std::atomic<bool>& cancel) { token = session.next_token(&cancel); });
+  });
   return token;
 }
 
 using Alternatives = std::vector<std::pair<int32_t, float>>;
 
 // Log-probability of the last token, and those of the most likely ones.
-std::optional<std::pair<float, Alternatives>> logprobs(const Session& session) {
+std::optional<std::pair<float, Alternatives>> logprobs_of(const Session& session) {
   if (!session.logprobs()) return std::nullopt;
   Alternatives top;
   for (const TokenLogprob& one : session.logprobs()->top) {
@@ -59,25 +87,32 @@ std::optional<std::pair<float, Alternatives>> logprobs(const Session& session) {
   return std::pair(session.logprobs()->chosen, std::move(top));
 }
 
+std::vector<int32_t> tokens_of(const Session& session) {
+  return {session.tokens().begin(), session.tokens().end()};
+}
+
+// A read-only property: what `read` finds in the session, when nobody else is in it.
+template <class Read>
+auto property(Read read) {
+  return [read](PySession& self) { return self.alone(read); };
+}
+
 }  // namespace
 
 void bind_session(py::module_& m) {
-  py::class_<Session>(m, "Session")
-      .def(py::init(&make_session), py::arg("model"), py::arg("params"), py::kw_only(),
-           py::arg("kv_dtype") = "f16", py::arg("max_context") = 0)
+  py::class_<PySession>(m, "Session")
+      .def(py::init<std::shared_ptr<Model>, const SamplingParams&, const std::string&, int64_t>(),
+           py::arg("model"), py::arg("params"), py::kw_only(), py::arg("kv_dtype") = "f16",
+           py::arg("max_context") = 0)
       .def("prefill", &prefill, py::arg("tokens"))
       .def("next_token", &next_token)
-      .def("take_text", [](Session& self) { return py::bytes(self.take_text()); })
-      .def("reset", &Session::reset)
-      .def_property_readonly("state", [](const Session& self) { return name_of(self.state()); })
-      .def_property_readonly("tokens",
-                             [](const Session& self) {
-                               return std::vector<int32_t>(self.tokens().begin(),
-                                                           self.tokens().end());
-                             })
-      .def_property_readonly("logprobs", &logprobs)
-      .def_property_readonly("seed", &Session::seed)
-      .def_property_readonly("stop_index", &Session::stop_index);
+      .def("take_text", property([](Session& s) { return py::bytes(s.take_text()); }))
+      .def("reset", property([](Session& s) { s.reset(); }))
+      .def_property_readonly("state", property([](Session& s) { return name_of(s.state()); }))
+      .def_property_readonly("tokens", property([](Session& s) { return tokens_of(s); }))
+      .def_property_readonly("logprobs", property([](Session& s) { return logprobs_of(s); }))
+      .def_property_readonly("seed", property([](Session& s) { return s.seed(); }))
+      .def_property_readonly("stop_index", property([](Session& s) { return s.stop_index(); }));
 }
 
 }  // namespace realm::bindings

@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/gguf_source.h"
+#include "bindings/unlocked.h"
 #include "model/detokenize.h"
 #include "model/sentencepiece.h"
 #include "model/special_splitter.h"
@@ -26,7 +27,7 @@ using Ids = std::vector<int32_t>;
 
 SharedVocabulary open_vocabulary(const PathOrBytes& source, const std::optional<std::string>& pre) {
   const auto file = open_gguf(source);
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return std::make_shared<const Vocabulary>(file->metadata(), pre.value_or(""));
 }
 
@@ -167,7 +168,7 @@ class BoundSplitter {
     const std::string bytes = text_bytes(text);
     std::vector<SpecialSplitter::Piece> pieces;
     {
-      const py::gil_scoped_release unlocked;
+      const Unlocked unlocked;
       pieces = splitter_.split(bytes, parse_special);
     }
     py::list list;
@@ -193,7 +194,7 @@ class BoundSentencePiece {
 
   Ids encode(const py::str& text, bool parse_special) const {
     const std::string bytes = text_bytes(text);
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     return encoder_.encode(bytes, parse_special);
   }
 

@@ -46,8 +46,8 @@ struct Task {
   bool measure_error;
 };
 
-void check_finite(const Task& task, std::span<const float> values, uint64_t first_value) {
-  const auto bad = std::ranges::find_if(values, [](float x) { return !std::isfinite(x); });
+void check_encodable(const Task& task, std::span<const float> values, uint64_t first_value) {
+  const auto bad = std::ranges::find_if(values, [&](float x) { return !is_encodable(task.to, x); });
   if (bad == values.end()) return;
   fail(ErrorCode::kFormat, "tensor ", quoted(task.info.name), ": value #",
        first_value + static_cast<uint64_t>(bad - values.begin()), " is ", *bad, ", which ",
@@ -82,7 +82,7 @@ void convert(const Task& task, uint64_t first_value, uint64_t n_values, Chunk& c
   chunk.squared_error = chunk.squared_values = 0;
   task.file.read_at(task.info, *encoded_bytes(task.from, first_value), chunk.in);
   decode(task.from, chunk.in.data(), chunk.values.data(), n_values);
-  if (is_quantized(task.to)) check_finite(task, chunk.values, first_value);
+  check_encodable(task, chunk.values, first_value);
   task.to.encode(chunk.values.data(), chunk.out.data(), n_values / task.to.block_elements);
   if (task.measure_error) measure(task, chunk);
 }

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "backend/backend.h"
+#include "base/process.h"
 #include "gguf/reader.h"
 #include "model/config.h"
 #include "model/vocabulary.h"
@@ -31,8 +32,12 @@ class Model {
   // Null when the file has none: such a model takes and gives token ids only.
   const std::shared_ptr<const Vocabulary>& vocabulary() const { return vocabulary_; }
 
-  // The backend may be used while the lock is held.
-  std::unique_lock<std::mutex> lock_backend() { return std::unique_lock(backend_mutex_); }
+  // The backend may be used while the lock is held. Throws kForked in a child process, where
+  // another thread's lock would never open.
+  std::unique_lock<std::mutex> lock_backend() {
+    owner_.require();
+    return std::unique_lock(backend_mutex_);
+  }
   Backend& backend() { return *backend_; }
 
  private:
@@ -43,6 +48,7 @@ class Model {
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::unique_ptr<Backend> backend_;
   ModelWeights weights_;  // after the backend, so destroyed before it
+  const OwnerProcess owner_;
   std::mutex backend_mutex_;
 };
 

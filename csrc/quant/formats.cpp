@@ -69,20 +69,16 @@ bool same_ignoring_case(std::string_view a, std::string_view b) {
                     [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
 }
 
-// Only the plain floats have a code for NaN and infinity.
-bool carries_non_finite(const Format& format) {
-  return format.block_elements == 1;
-}
-
 uint64_t whole_blocks(const Format& format, uint64_t elements) {
   REALM_CHECK(elements % format.block_elements == 0, format.name, " has blocks of ",
               format.block_elements, " values; ", elements, " values do not fill whole ones");
   return elements / format.block_elements;
 }
 
-void check_finite(const Format& format, const float* in, uint64_t elements) {
+void check_encodable(const Format& format, const float* in, uint64_t elements) {
   const float* end = in + elements;
-  const float* bad = std::find_if(in, end, [](float value) { return !std::isfinite(value); });
+  const float* bad =
+      std::find_if(in, end, [&](float value) { return !is_encodable(format, value); });
   REALM_CHECK(bad == end, "cannot encode value ", bad - in, " as ", format.name, ": it is ", *bad);
 }
 
@@ -128,10 +124,17 @@ void decode(const Format& format, const std::byte* blocks, float* out, uint64_t 
   format.decode(blocks, out, whole_blocks(format, elements));
 }
 
+bool is_encodable(const Format& format, float value) {
+  constexpr float kLargestHalf = 65504.0f, kRoundsToInfinity = 65520.0f;
+  if (format.block_elements > 1) return std::abs(value) <= kLargestHalf;  // false for NaN
+  return format.dtype != DType::kF16 || !std::isfinite(value) ||
+         std::abs(value) < kRoundsToInfinity;
+}
+
 void encode(const Format& format, const float* in, std::byte* blocks, uint64_t elements) {
   REALM_CHECK(format.encode != nullptr, "weight format ", format.name, " is read, not written");
   const uint64_t n_blocks = whole_blocks(format, elements);
-  if (!carries_non_finite(format)) check_finite(format, in, elements);
+  check_encodable(format, in, elements);
   format.encode(in, blocks, n_blocks);
 }
 

@@ -53,9 +53,13 @@ std::optional<uint64_t> tensor_bytes(const Format& format, const Shape& shape);
 // Decodes `elements` values, a whole number of blocks.
 void decode(const Format& format, const std::byte* blocks, float* out, uint64_t elements);
 
-// Encodes `elements` finite values. Throws kInvalidRequest if the format has no encoder, the count
-// is not whole blocks, or a value is NaN or infinite (F16, BF16, F32 and F64 carry those as they
-// are).
+// Whether `format` has a code near `value`. Block formats scale by a half float: beyond its
+// largest, and for NaN and infinity, there is none. Plain floats carry what they can and F16 no
+// finite value that would become infinite.
+bool is_encodable(const Format& format, float value);
+
+// Encodes `elements` values. Throws kInvalidRequest if the format has no encoder, the count is not
+// whole blocks, or a value is not encodable.
 void encode(const Format& format, const float* in, std::byte* blocks, uint64_t elements);
 
 }  // namespace realm

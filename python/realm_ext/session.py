@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from realm_ext import _core
 from realm_ext._token_ids import as_token_ids
+from realm_ext.errors import InvalidRequest
 from realm_ext.model import Model
 
 State = Literal["ready", "generating", "complete", "stopped"]
@@ -58,8 +59,11 @@ class InferenceSession:
         Raises:
             InvalidRequest: The prompt is empty, above the context, or has ids that do not exist.
         """
-        ids = self._model.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
-        self._session.prefill(as_token_ids(ids))
+        if isinstance(prompt, str):
+            if not prompt:
+                raise InvalidRequest("the prompt is empty")
+            prompt = self._model.tokenizer.encode(prompt)
+        self._session.prefill(as_token_ids(prompt))
 
     def next_token(self) -> int | None:
         """The next token; None once the answer has ended (`state` says how)."""

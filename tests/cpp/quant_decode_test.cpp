@@ -214,15 +214,15 @@ TEST(no_values_need_no_memory) {
   for (const Format& format : all_formats()) decode(format, nullptr, nullptr, 0);
 }
 
-TEST(a_value_that_is_not_finite_is_refused_by_block_formats) {
+TEST(a_value_beyond_a_half_float_is_refused_by_block_formats) {
   std::byte block[4];
-  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+  for (const float bad : {NAN, INFINITY, -INFINITY, 65505.0f}) {
     const float values[4] = {1, 2, bad, 4};
     const auto message =
         EXPECT_ERROR(kInvalidRequest, { encode(kBlocksOfFour, values, block, 4); });
     EXPECT(contains(message, "value 2 as FOUR"));
   }
-  const float finite[4] = {std::numeric_limits<float>::max(), -0.0f, 0x1p-149f, 4};
+  const float finite[4] = {65504, -0.0f, 0x1p-149f, 4};
   encode(kBlocksOfFour, finite, block, 4);
   EXPECT_EQ(std::memcmp(block, finite, 4), 0);
 }
@@ -237,6 +237,15 @@ TEST(every_block_encoder_is_behind_the_check_for_finite_values) {
         kInvalidRequest, { encode(format, values.data(), block, format.block_elements); });
     EXPECT(contains(message, concat("value 7 as ", format.name)));
   }
+}
+
+TEST(f16_refuses_a_finite_value_that_would_become_infinite) {
+  std::byte block[2];
+  const float fits = 65519.0f, beyond = 65520.0f;
+  encode(format_of(DType::kF16), &fits, block, 1);
+  const auto message =
+      EXPECT_ERROR(kInvalidRequest, { encode(format_of(DType::kF16), &beyond, block, 1); });
+  EXPECT(contains(message, "it is 65520"));
 }
 
 TEST(plain_floats_carry_infinity_as_it_is) {

@@ -56,7 +56,7 @@ Floats search_input() {
 Bytes encoded(DType dtype, const Floats& values) {
   const Format& format = format_of(dtype);
   Bytes storage(1 + *encoded_bytes(format, values.size()), std::byte{0xa5});
-  encode(format, values.data(), storage.data() + 1, values.size());
+  format.encode(values.data(), storage.data() + 1, values.size() / format.block_elements);
   return {storage.begin() + 1, storage.end()};
 }
 

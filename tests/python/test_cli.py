@@ -234,3 +234,14 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(30) == 141
+
+
+def test_quantize_never_replaces_its_own_input(capsys, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(SMALL.read_bytes())
+    (tmp_path / "other-name.gguf").symlink_to(path)
+    for output in (path, tmp_path / "other-name.gguf"):
+        status, _, err = cli(capsys, "quantize", path, output, "Q8_0")
+        assert status == 2
+        assert "OUT is IN" in err
+    assert path.read_bytes() == SMALL.read_bytes()

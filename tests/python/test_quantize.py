@@ -95,3 +95,11 @@ def test_what_the_progress_function_raises_comes_out_and_nothing_is_written(tmp_
 def test_an_unknown_target_names_the_known_ones(tmp_path):
     with pytest.raises(realm_ext.InvalidRequest, match="Q4_K_M"):
         realm_ext.quantize_gguf(SMALL, tmp_path / "q.gguf", "Q99")
+
+
+@pytest.mark.parametrize("dtype", ["F16", "Q8_0", "Q4_0", "Q5_1", "Q2_K", "Q4_K", "Q6_K", "IQ4_NL"])
+def test_values_beyond_a_half_float_are_refused_by_name(dtype):
+    values = np.ones(256, np.float32)
+    values[7] = 1e7
+    with pytest.raises(realm_ext.InvalidRequest, match=rf"cannot encode value 7 as {dtype}"):
+        realm_ext.quantize(values, dtype)

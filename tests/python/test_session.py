@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -124,6 +125,8 @@ def test_nonsense_is_refused_by_name(model):
     session = InferenceSession(model)
     with pytest.raises(realm_ext.InvalidRequest, match="no tokens"):
         session.prefill([])
+    with pytest.raises(realm_ext.InvalidRequest, match="prompt is empty"):
+        session.prefill("")
     with pytest.raises(realm_ext.InvalidRequest, match=r"token id 99999"):
         session.prefill([99999])
     with pytest.raises(realm_ext.InvalidRequest, match="max_context"):
@@ -134,11 +137,78 @@ def test_nonsense_is_refused_by_name(model):
         closed.logits([1])
 
 
+def test_a_session_refuses_a_second_thread_and_lives_on(model):
+    session = InferenceSession(model, SamplingParams(temperature=0), max_context=256)
+    refusals = []
+
+    def hammer():
+        for _ in range(60):
+            for call in (lambda: session.prefill([1, 2, 3]), session.next_token, session.reset):
+                try:
+                    call()
+                except realm_ext.InvalidRequest as error:
+                    refusals.append(str(error))
+
+    threads = [threading.Thread(target=hammer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert any("in use by another call" in text for text in refusals)
+    session.reset()
+    session.prefill(PROMPT)
+    assert session.next_token() is not None
+
+
+def test_a_fork_during_another_threads_computation_is_refused_at_once(model):
+    worker = threading.Thread(target=lambda: [model.logits([1] * 200) for _ in range(10)])
+    worker.start()
+    time.sleep(0.05)
+    child = os.fork()
+    if child == 0:
+        try:
+            model.logits([1])
+        except realm_ext.ProcessForkedError:
+            os._exit(0)
+        os._exit(1)
+    deadline = time.monotonic() + 10
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    worker.join()
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+
+
+@pytest.mark.parametrize("work", ["model.logits([1] * 300)", "realm_ext.Model(sys.argv[1])"])
+def test_the_interpreter_may_end_while_a_daemon_thread_computes(work):
+    code = f"""
+import sys, threading, time, realm_ext
+model = realm_ext.Model(sys.argv[1], threads=2)
+def run():
+    while True:
+        {work}
+threading.Thread(target=run, daemon=True).start()
+time.sleep(0.2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(TARGET)], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_generate_writes_the_text_and_nothing_else():
     arguments = ["generate", PROMPT, "--temperature", "0", "--max-tokens", "8"]
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(" Paris")
     assert done.stderr == ""
+
+
+def test_generate_reads_a_prompt_from_stdin():
+    arguments = ["generate", "-", "--temperature", "0", "--max-tokens", "8"]
+    done = subprocess.run(
+        [*COMMAND, *arguments], input=PROMPT + "\n", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(" Paris")
 
 
 def test_generate_refuses_a_file_that_is_no_model(tmp_path):

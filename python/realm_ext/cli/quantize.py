@@ -1,11 +1,13 @@
 """`realm-ext quantize IN OUT TYPE`: write a model again with its weights in another format."""
 
 import argparse
+from pathlib import Path
 
 import realm_ext
 from realm_ext.cli.command import Commands
 from realm_ext.cli.progress import ProgressBar
 from realm_ext.cli.text import human_bytes, printable
+from realm_ext.errors import InvalidRequest
 
 
 def add_parser(commands: Commands) -> None:
@@ -16,7 +18,7 @@ def add_parser(commands: Commands) -> None:
         epilog=f"TYPE is one of: {', '.join(realm_ext.quantize_mixes())}.",
     )
     parser.add_argument("input", metavar="IN", help="GGUF file; of a split model, the first part")
-    parser.add_argument("output", metavar="OUT", help="GGUF file to write")
+    parser.add_argument("output", metavar="OUT", help="GGUF file to write; replaced if it exists")
     parser.add_argument("target", metavar="TYPE", help="a mix or a format, such as Q4_K_M or Q8_0")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all usable processors")
     parser.add_argument("--pure", action="store_true", help="every matrix in the same format")
@@ -30,6 +32,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Quantize and print what it cost."""
+    output = Path(arguments.output)
+    if output.exists() and output.samefile(arguments.input):
+        raise InvalidRequest("OUT is IN: the original would be lost")
     with ProgressBar("quantize") as bar:
         report = realm_ext.quantize_gguf(
             arguments.input,
