@@ -1,4 +1,4 @@
-// Scalar conversions between float and the 16-bit and 8-bit floats of weight files. Exact by IEEE
+// Scalar conversions between float and the 16-bit floats of weight files. Exact by IEEE
 // rules: f16 and bf16 round to nearest even; NaN stays NaN (quiet), infinities stay. C++17, no
 // state.
 #pragma once
@@ -59,12 +59,6 @@ inline uint16_t f32_to_f16(float value) {
   }
   const uint32_t rounded = magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1);
   return static_cast<uint16_t>(sign | (rounded >> 13));
-}
-
-// 2^(e - 127), the block scale of MX formats; 0 is the subnormal 2^-127 and 255 is NaN.
-inline float e8m0_to_f32(uint8_t e) {
-  if (e == 255) return bits_float(0x7fc00000u);
-  return bits_float(e == 0 ? 0x00400000u : static_cast<uint32_t>(e) << 23);
 }
 
 }  // namespace realm
