@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "bindings/gil.h"
+
 namespace py = pybind11;
 
 namespace realm::bindings {
@@ -15,7 +17,7 @@ class BufferOwner {
       throw py::error_already_set();
   }
   ~BufferOwner() {
-    const py::gil_scoped_acquire gil;
+    const Locked locked;
     PyBuffer_Release(&buffer_);
   }
   BufferOwner(const BufferOwner&) = delete;

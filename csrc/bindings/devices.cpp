@@ -6,7 +6,7 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
-#include "bindings/unlocked.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 

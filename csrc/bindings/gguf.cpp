@@ -9,9 +9,9 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/gguf_source.h"
+#include "bindings/gil.h"
 #include "bindings/metadata.h"
 #include "bindings/shapes.h"
-#include "bindings/unlocked.h"
 #include "gguf/reader.h"
 
 namespace py = pybind11;

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "bindings/buffers.h"
-#include "bindings/unlocked.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 

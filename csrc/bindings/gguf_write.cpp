@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
+#include "bindings/gil.h"
 #include "bindings/metadata.h"
 #include "bindings/shapes.h"
-#include "bindings/unlocked.h"
 #include "gguf/writer.h"
 
 namespace py = pybind11;

@@ -4,7 +4,7 @@
 #include <future>
 #include <pybind11/pybind11.h>
 
-#include "bindings/unlocked.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/gguf_source.h"
+#include "bindings/gil.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
 #include "model/solo_sequence.h"
@@ -42,7 +43,7 @@ struct LoadProgress {
 
   bool operator()(uint64_t done, uint64_t total, const std::atomic<bool>& cancel) {
     if (call && !cancel) {
-      const py::gil_scoped_acquire gil;
+      const Locked locked;
       try {
         (*call)(done, total);
       } catch (py::error_already_set& error) {

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
+#include "bindings/gil.h"
 #include "bindings/shapes.h"
-#include "bindings/unlocked.h"
 #include "quant/formats.h"
 
 namespace py = pybind11;

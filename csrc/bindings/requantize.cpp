@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
+#include "bindings/gil.h"
 #include "bindings/shapes.h"
-#include "bindings/unlocked.h"
 #include "gguf/mixes.h"
 
 namespace py = pybind11;
@@ -33,7 +33,7 @@ class ProgressCall {
   explicit ProgressCall(Progress progress) : progress_(std::move(progress)) {}
 
   bool operator()(uint64_t done, uint64_t total) {
-    const py::gil_scoped_acquire gil;
+    const Locked locked;
     try {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       if (progress_) progress_(done, total);

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "bindings/bindings.h"
-#include "bindings/unlocked.h"
+#include "bindings/gil.h"
 #include "engine/logprobs.h"
 #include "engine/sampler.h"
 #include "engine/validate_params.h"

@@ -10,7 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/gguf_source.h"
-#include "bindings/unlocked.h"
+#include "bindings/gil.h"
 #include "model/detokenize.h"
 #include "model/sentencepiece.h"
 #include "model/special_splitter.h"
