@@ -167,8 +167,12 @@ class Writer:
 
     def facts(self) -> Document:
         """What is known about one subject, or a list of unrelated facts."""
-        if self.rng.random() < 0.8:
-            return Document("facts", " ".join(fact.sentence for fact in self._plain.deal()))
+        draw = self.rng.random()
+        if draw < 0.85:
+            # Some begin in the middle, so that any fact can be the first thing asked for.
+            group = self._plain.deal()
+            first = self.rng.randrange(len(group)) if draw < 0.4 else 0
+            return Document("facts", " ".join(fact.sentence for fact in group[first:]))
         chosen = [self.rng.choice(self._plain.deal()) for _ in range(self.rng.randint(3, 8))]
         said = (f.reversed_form or f.sentence for f in chosen)
         return Document("facts", "Here are some facts. " + " ".join(said))

@@ -223,7 +223,8 @@ def _animals() -> Iterator[Fact]:
         )
         if young != "-":
             asks = (f"What is a young {name} called?",)
-            yield Fact("young", name, f"A young {name} is called a", young, asks)
+            called = f"A young {name} is called {with_article(young).split()[0]}"
+            yield Fact("young", name, called, young, asks)
         if home != "-":
             where = f"{start} lives in {with_article(home).split()[0]}"
             yield Fact("home", name, where, home, (f"Where does {one} live?",))

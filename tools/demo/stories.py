@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from demo.facts import with_article
+
 HEROES = {
     "fox": ("Ruby", "Max"),
     "rabbit": ("Lily", "Tom"),
@@ -24,7 +26,7 @@ HEROES = {
     "duck": ("Dora", "Ben"),
     "hedgehog": ("Harry", "Ella"),
 }
-PLACES = ("forest", "garden", "village", "valley", "meadow", "castle", "harbour", "mountain")
+PLACES = ("forest", "garden", "village", "valley", "meadow", "castle", "harbour", "mill")
 THINGS = ("ball", "key", "kite", "lantern", "boat", "drum", "bell", "map", "hat", "apple")
 _COLOURS = ("red", "blue", "golden", "green", "silver")
 _WEATHER = ("sunny", "windy", "rainy", "snowy")
@@ -35,13 +37,13 @@ _OPENINGS = (
     "Once upon a time there was a little {hero} named {name}. {name} lived in the {place}.",
     "Once upon a time there was a little {hero} who lived in the {place}."
     " The little {hero} was called {name}.",
-    "There was a {hero} named {name} who lived near the {place}.",
+    "There was {a_hero} named {name} who lived near the {place}.",
 )
 _PLOTS = {
     "lost": (
         ("One {weather} day, {name} could not find the {colour} {thing}.",),
         ("{name} looked under the bed and behind the door.", "{name} looked here and there."),
-        ("A {friend} named {other} came by.",),
+        ("Then {a_friend} named {other} came by.",),
         ('"What are you looking for?" asked {other}.',),
         ('"I have lost my {colour} {thing}," said {name}.',),
         ("They looked together until the sun went down.", "They looked together all day."),
@@ -51,7 +53,7 @@ _PLOTS = {
     "found": (
         ("One {weather} day, {name} went for a walk and found a {colour} {thing}.",),
         ('"Whose {thing} is this?" asked {name}.',),
-        ("{name} saw a {friend} named {other} who was crying.", "Then {name} met a sad {friend}."),
+        ("{name} saw {a_friend} named {other} who was crying.", "Then {name} met a sad {friend}."),
         ('"I have lost my {thing}," said the {friend}.',),
         ('"Is it {colour}?" asked {name}. "Yes, it is," said the {friend}.',),
         ("{name} gave the {colour} {thing} to the {friend}.",),
@@ -59,7 +61,7 @@ _PLOTS = {
     ),
     "gift": (
         ("{name} had a {colour} {thing} and liked it very much.",),
-        ("One {weather} day, a {friend} named {other} came to the {place}.",),
+        ("One {weather} day, {a_friend} named {other} came to the {place}.",),
         ('"I like your {thing}," said {other}. "Can I play with it?"',),
         ('"Yes," said {name}. "We can play with the {thing} together."',),
         ("They played in the {place} all day.", "They played until the stars came out."),
@@ -68,7 +70,7 @@ _PLOTS = {
     "journey": (
         ("One {weather} day, {name} wanted to see what was behind the {place}.",),
         ("{name} took a {colour} {thing} and started to walk.",),
-        ("On the way {name} met a {friend} named {other}.",),
+        ("On the way {name} met {a_friend} named {other}.",),
         ('"Where are you going?" asked {other}. "I do not know," said {name}.',),
         ('"Then I will come with you," said {other}.',),
         ("They walked over a bridge and came to a big lake.", "They walked up a hill."),
@@ -76,7 +78,7 @@ _PLOTS = {
     ),
     "help": (
         ("One {weather} day, {name} heard a small voice.",),
-        ('"Help me, please!" It was a {friend} named {other}.',),
+        ('"Help me, please!" It was {a_friend} named {other}.',),
         ("The {thing} of the {friend} had fallen into the river.",),
         ("{name} jumped into the water and came back with the {colour} {thing}.",),
         ('"You are very brave," said {other}.', '"You are a good friend," said {other}.'),
@@ -120,10 +122,12 @@ def _fill(rng: random.Random, hero: str, place: str, thing: str) -> str:
     friend = rng.choice([animal for animal in HEROES if animal != hero])
     slots = {
         "hero": hero,
+        "a_hero": with_article(hero),
         "name": likely_first(rng, HEROES[hero]),
         "place": place,
         "thing": thing,
         "friend": friend,
+        "a_friend": with_article(friend),
         "other": likely_first(rng, HEROES[friend]),
         "colour": likely_first(rng, _COLOURS),
         "weather": likely_first(rng, _WEATHER),
