@@ -44,13 +44,15 @@ void Backend::norm(NormKind kind, Matrix in, Vector weight, Vector bias, float e
   run_norm(kind, in, weight, bias, eps, out);
 }
 
-void Backend::linear(WeightRows weight, Matrix in, Vector bias, Matrix out) {
-  require(weight.first_row >= 0 && weight.n_rows <= weight.weight->rows() - weight.first_row,
-          "linear", "weight rows");
-  require(in.cols == weight.weight->cols(), "linear", "input width");
-  require(in.rows == out.rows && out.cols == weight.n_rows, "linear", "output");
-  require(!bias.data || bias.n == out.cols, "linear", "bias");
-  if (!cancelled()) run_linear(weight, in, bias, out);
+void Backend::linear(std::span<const Product> products, Matrix in) {
+  for (const auto& [weight, bias, out] : products) {
+    require(weight.first_row >= 0 && weight.n_rows <= weight.weight->rows() - weight.first_row,
+            "linear", "weight rows");
+    require(in.cols == weight.weight->cols(), "linear", "input width");
+    require(in.rows == out.rows && out.cols == weight.n_rows, "linear", "output");
+    require(!bias.data || bias.n == out.cols, "linear", "bias");
+  }
+  if (!cancelled()) run_linear(products, in);
 }
 
 void Backend::add(Matrix x, Matrix y, float scale) {

@@ -49,8 +49,11 @@ class Backend {
   void gather(Matrix in, std::span<const int32_t> rows, Matrix out);
   // Each row by itself; `in` and `out` may be the same.
   void norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps, Matrix out);
-  // out = in * weight^T + bias
-  void linear(WeightRows weight, Matrix in, Vector bias, Matrix out);
+  // Of each product, out = in * weight^T + bias. Products of one input go together: what a backend
+  // does to the input (quantizing it) is done once, and small products share its workers. Outputs
+  // overlap neither each other nor the input. Whether products go together or one by one changes no
+  // bit.
+  void linear(std::span<const Product> products, Matrix in);
   // x += scale * y
   void add(Matrix x, Matrix y, float scale);
   void scale(Matrix x, float factor);
@@ -88,7 +91,7 @@ class Backend {
   virtual void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) = 0;
   virtual void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                         Matrix out) = 0;
-  virtual void run_linear(WeightRows weight, Matrix in, Vector bias, Matrix out) = 0;
+  virtual void run_linear(std::span<const Product> products, Matrix in) = 0;
   virtual void run_add(Matrix x, Matrix y, float scale) = 0;
   virtual void run_scale(Matrix x, float factor) = 0;
   virtual void run_softcap(Matrix x, float cap) = 0;

@@ -68,6 +68,13 @@ struct WeightRows {
       : weight(&bank), first_row(first), n_rows(n) {}
 };
 
+// One of the products that share an input: out = in * weight^T + bias.
+struct Product {
+  WeightRows weight;
+  Vector bias;
+  Matrix out;
+};
+
 // Encoded rows in host memory, kept alive by `owner`.
 struct WeightBytes {
   DType dtype;

@@ -33,7 +33,7 @@ class CpuBackend final : public Backend {
   void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) override;
   void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                 Matrix out) override;
-  void run_linear(WeightRows weight, Matrix in, Vector bias, Matrix out) override;
+  void run_linear(std::span<const Product> products, Matrix in) override;
   void run_add(Matrix x, Matrix y, float scale) override;
   void run_scale(Matrix x, float factor) override;
   void run_softcap(Matrix x, float cap) override;

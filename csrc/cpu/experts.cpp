@@ -44,10 +44,12 @@ void CpuBackend::run_expert(const ExpertBank& bank, Activation kind, int64_t exp
   const int64_t width = scratch.gate.cols, embed = scratch.in.cols;
   const Matrix in = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
                up = scratch.up.first_rows(n);
-  run_linear({*bank.gate, expert * width, width}, in, {}, gates);
-  run_linear({*bank.up, expert * width, width}, in, {}, up);
+  const Product gate_and_up[] = {{{*bank.gate, expert * width, width}, {}, gates},
+                                 {{*bank.up, expert * width, width}, {}, up}};
+  const Product down = {{*bank.down, expert * embed, embed}, {}, scratch.out.first_rows(n)};
+  run_linear(gate_and_up, in);
   run_gate(kind, gates, up, gates);
-  run_linear({*bank.down, expert * embed, embed}, gates, {}, scratch.out.first_rows(n));
+  run_linear({&down, 1}, gates);
 }
 
 void CpuBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,

@@ -38,23 +38,35 @@ void write_outputs(const float* sums, int64_t n, const float* bias, Matrix out, 
   }
 }
 
+int64_t panels_of(const Product& product) {
+  return (product.weight.n_rows + kLanes - 1) / kLanes;
+}
+
+// Sixteen columns of one product's output.
+void multiply_panel(const Kernels& kernels, const Product& product, int64_t index, Matrix in) {
+  thread_local std::vector<float> sums;  // grows to the largest step once
+  thread_local Panel panel;
+  const WeightRows& rows = product.weight;
+  const int64_t first = index * kLanes, n = std::min<int64_t>(kLanes, rows.n_rows - first);
+  sums.assign(static_cast<size_t>(in.rows * kLanes), 0.0f);
+  for (int64_t k = 0; k < in.cols; k += kDepth) {
+    const int64_t depth = std::min(kDepth, in.cols - k);
+    decode_panel(kernels, as_cpu(*rows.weight), rows.first_row + first, n, k, depth, panel);
+    kernels.multiply_panel(panel.turned[0], in.data + k, in.cols, in.rows, depth, sums.data());
+  }
+  write_outputs(sums.data(), n, product.bias.data, product.out, first);
+}
+
 }  // namespace
 
-void CpuBackend::run_linear(WeightRows rows, Matrix in, Vector bias, Matrix out) {
-  const CpuWeight& weight = as_cpu(*rows.weight);
-  const int64_t n_panels = (rows.n_rows + kLanes - 1) / kLanes;
-  pool_->run(n_panels, [&](int64_t index) {
+void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
+  int64_t total = 0;
+  for (const Product& product : products) total += panels_of(product);
+  pool_->run(total, [&](int64_t index) {
     if (cancelled()) return;
-    thread_local std::vector<float> sums;  // grows to the largest step once
-    thread_local Panel panel;
-    const int64_t first = index * kLanes, n = std::min<int64_t>(kLanes, rows.n_rows - first);
-    sums.assign(static_cast<size_t>(in.rows * kLanes), 0.0f);
-    for (int64_t k = 0; k < in.cols; k += kDepth) {
-      const int64_t depth = std::min(kDepth, in.cols - k);
-      decode_panel(kernels_, weight, rows.first_row + first, n, k, depth, panel);
-      kernels_.multiply_panel(panel.turned[0], in.data + k, in.cols, in.rows, depth, sums.data());
-    }
-    write_outputs(sums.data(), n, bias.data, out, first);
+    const Product* product = products.data();
+    for (; index >= panels_of(*product); ++product) index -= panels_of(*product);
+    multiply_panel(kernels_, *product, index, in);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/linear.h"
 
 namespace realm {
 
@@ -122,9 +123,7 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   const Matrix in = normed(w.attention_norm);
   const Matrix q = q_.first_rows(n_rows_), k = k_.first_rows(n_rows_), v = v_.first_rows(n_rows_);
-  linear(w.q, in, q);
-  linear(w.k, in, k);
-  linear(w.v, in, v);
+  project(backend_, {{w.q, q}, {w.k, k}, {w.v, v}}, in);
   const bool by_head = arch_.qk_norm == QkNorm::kPerHead;
   norm_in_place(by_head ? q.as_rows_of(config_.head_width) : q, w.q_norm);
   norm_in_place(by_head ? k.as_rows_of(config_.head_width) : k, w.k_norm);
@@ -139,7 +138,7 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
       config_.attention_softcap, config_.has_window(layer) ? config_.window : 0};
   const Matrix attended = attended_.first_rows(n_rows_), out = block_.first_rows(n_rows_);
   backend_.attend(step, cache, shape, q, attended);
-  linear(w.o, attended, out);
+  project(backend_, {{w.o, out}}, attended);
   add_residual(out, w.post_attention_norm);
 }
 
@@ -157,14 +156,14 @@ void Decoder::dense(const Linear& gate, const Linear& up, const Linear& down, Ma
                     Matrix out) {
   const int64_t ff = up.weight->rows();
   const Matrix gates{gate_.data, n_rows_, ff}, ups{up_.data, n_rows_, ff};
-  linear(up, in, ups);
   if (arch_.gated) {
-    linear(gate, in, gates);
+    project(backend_, {{gate, gates}, {up, ups}}, in);
     backend_.gate(arch_.activation, gates, ups, ups);
   } else {
+    project(backend_, {{up, ups}}, in);
     backend_.activate(arch_.activation, ups);
   }
-  linear(down, ups, out);
+  project(backend_, {{down, out}}, ups);
 }
 
 void Decoder::mixture(const LayerWeights& w, Matrix in, Matrix out) {
@@ -173,13 +172,13 @@ void Decoder::mixture(const LayerWeights& w, Matrix in, Matrix out) {
                         config_.n_experts_used};
   const ExpertBank bank{w.expert_gate.get(), w.expert_up.get(), w.expert_down.get(),
                         config_.n_experts};
-  linear(w.router, in, router);
+  project(backend_, {{w.router, router}}, in);
   backend_.route(router, arch_.renormalize_experts, routing);
   backend_.experts(bank, arch_.activation, in, routing, experts_, out);
   if (!arch_.shared_expert) return;
   const Matrix shared = shared_.first_rows(n_rows_), logit = shared_logit_.first_rows(n_rows_);
   dense(w.shared_gate, w.shared_up, w.shared_down, in, shared);
-  linear(w.shared_router, in, logit);
+  project(backend_, {{w.shared_router, logit}}, in);
   backend_.scale_by_sigmoid(shared, logit);
   backend_.add(out, shared, 1.0f);
 }
@@ -191,7 +190,7 @@ void Decoder::head(const StepBatch& step) {
   const Matrix rows = wanted_.first_rows(n);
   backend_.gather(x(), step.rows_wanted, rows);
   norm_in_place(rows, weights_.output_norm);
-  backend_.linear(weights_.head(), rows, weights_.head_bias, logits_);
+  project(backend_, {{weights_.head(), weights_.head_bias, logits_}}, rows);
   if (config_.logit_scale != 1.0f) backend_.scale(logits_, config_.logit_scale);
   if (config_.final_softcap > 0) backend_.softcap(logits_, config_.final_softcap);
 }
@@ -208,10 +207,6 @@ Matrix Decoder::normed(const NormWeights& weights) {
 void Decoder::norm_in_place(Matrix x, const NormWeights& weights) {
   if (weights.weight.data)
     backend_.norm(arch_.norm, x, weights.weight, weights.bias, config_.norm_eps, x);
-}
-
-void Decoder::linear(const Linear& linear, Matrix in, Matrix out) {
-  backend_.linear(*linear.weight, in, linear.bias, out);
 }
 
 void Decoder::add_residual(Matrix block, const NormWeights& post_norm) {

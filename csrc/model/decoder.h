@@ -46,7 +46,6 @@ class Decoder {
   void head(const StepBatch& step);
   Matrix normed(const NormWeights& weights);
   void norm_in_place(Matrix x, const NormWeights& weights);
-  void linear(const Linear& linear, Matrix in, Matrix out);
   void add_residual(Matrix block, const NormWeights& post_norm);
 
   Backend& backend_;
