@@ -3,7 +3,9 @@
 // one, before it touches them.
 #pragma once
 
+#include <memory>
 #include <unistd.h>
+#include <utility>
 
 #include "base/error.h"
 
@@ -22,6 +24,29 @@ class OwnerProcess {
 
  private:
   const pid_t id_ = ::getpid();
+};
+
+// Something that a child process must not even destroy, such as a condition variable on which a
+// thread of the parent waits: there it is left as it lies.
+template <class T>
+class LeftToOwner {
+ public:
+  template <class... Arguments>
+  explicit LeftToOwner(Arguments&&... arguments)
+      : object_(std::make_unique<T>(std::forward<Arguments>(arguments)...)) {}
+  ~LeftToOwner() {
+    if (!owner_.is_current()) object_.release();
+  }
+  LeftToOwner(const LeftToOwner&) = delete;
+  LeftToOwner& operator=(const LeftToOwner&) = delete;
+
+  T* operator->() const { return object_.get(); }
+  T& operator*() const { return *object_; }
+  const OwnerProcess& owner() const { return owner_; }
+
+ private:
+  const OwnerProcess owner_;
+  std::unique_ptr<T> object_;
 };
 
 }  // namespace realm
