@@ -108,8 +108,17 @@ struct StepBatch {
   std::span<const int32_t> positions;    // [T]
   std::span<const SequenceSpan> spans;   // cover the rows 0 .. T - 1 in order
   std::span<const int32_t> rows_wanted;  // whose logits are computed, ascending
+  // The same spans with the pages of layers that have a sliding window, where those pages are kept
+  // apart (the pages that every window has left behind may then be -1); else empty.
+  std::span<const SequenceSpan> window_spans = {};
 
   int64_t n_rows() const { return static_cast<int64_t>(tokens.size()); }
+  // As layers with a sliding window take it.
+  StepBatch in_window() const {
+    StepBatch step = *this;
+    if (!window_spans.empty()) step.spans = window_spans;
+    return step;
+  }
 };
 
 struct AttentionShape {

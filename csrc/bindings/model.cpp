@@ -114,13 +114,13 @@ py::dict estimate(const PathOrBytes& source, std::optional<int64_t> context,
   uint64_t weights = 0;
   for (const gguf::TensorInfo& info : file->tensors()) weights += info.bytes;
   const auto backend = make_cpu_backend(1);
-  const uint64_t page = KvStorage::page_bytes(*backend, config, kv_type_named(kv_dtype));
+  const auto [global, window] = KvStorage::page_bytes(*backend, config, kv_type_named(kv_dtype));
   const int64_t tokens = context.value_or(config.n_ctx), page_tokens = backend->kv_page_tokens();
   REALM_CHECK(tokens >= 1 && tokens <= config.n_ctx, "context is ", tokens, "; must be 1 to ",
               config.n_ctx);
   py::dict bytes;
   bytes["weights"] = weights;
-  bytes["kv"] = page * static_cast<uint64_t>((tokens + page_tokens - 1) / page_tokens);
+  bytes["kv"] = (global + window) * static_cast<uint64_t>((tokens + page_tokens - 1) / page_tokens);
   return bytes;
 }
 

@@ -78,9 +78,10 @@ void Decoder::run(const StepBatch& step, const KvStorage& cache) {
   }
   plan_angles(step);
   embed(step);
+  const StepBatch in_window = step.in_window();
   for (int64_t layer = 0; layer < config_.n_layers; ++layer) {
     backend_.check_cancelled();
-    attention(step, cache.layer(layer), layer);
+    attention(config_.has_window(layer) ? in_window : step, cache.layer(layer), layer);
     feed_forward(weights_.layers[static_cast<size_t>(layer)]);
   }
   head(step);

@@ -5,15 +5,16 @@
 
 namespace realm {
 
-KvStorage::KvStorage(Backend& backend, const ModelConfig& config, KvType type, int64_t n_pages)
-    : type_(type),
-      n_kv_heads_(config.n_kv_heads),
-      head_width_(config.head_width),
-      n_pages_(n_pages) {
+KvStorage::KvStorage(Backend& backend, const ModelConfig& config, KvType type, KvPages pages)
+    : type_(type), n_kv_heads_(config.n_kv_heads), head_width_(config.head_width) {
   const auto page = static_cast<uint64_t>(backend.kv_page_bytes(type, n_kv_heads_, head_width_));
-  const auto bytes = checked_mul(page, static_cast<uint64_t>(n_pages));
-  REALM_CHECK(n_pages >= 0 && bytes, "a cache of ", n_pages, " pages of ", page, " bytes");
-  for (int64_t i = 0; i < config.n_layers; ++i) layers_.push_back(backend.allocate(*bytes));
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    const int64_t n = config.has_window(i) ? pages.window : pages.global;
+    const auto bytes = checked_mul(page, static_cast<uint64_t>(n));
+    REALM_CHECK(n >= 0 && bytes, "a cache of ", n, " pages of ", page, " bytes");
+    layers_.push_back(backend.allocate(*bytes));
+    n_pages_.push_back(n);
+  }
 }
 
 uint64_t KvStorage::bytes() const {
@@ -23,12 +24,19 @@ uint64_t KvStorage::bytes() const {
 }
 
 KvLayer KvStorage::layer(int64_t index) const {
-  return {layers_[static_cast<size_t>(index)]->data(), type_, n_kv_heads_, head_width_, n_pages_};
+  const auto i = static_cast<size_t>(index);
+  return {layers_[i]->data(), type_, n_kv_heads_, head_width_, n_pages_[i]};
 }
 
-uint64_t KvStorage::page_bytes(const Backend& backend, const ModelConfig& config, KvType type) {
-  return static_cast<uint64_t>(config.n_layers *
-                               backend.kv_page_bytes(type, config.n_kv_heads, config.head_width));
+KvStorage::PageBytes KvStorage::page_bytes(const Backend& backend, const ModelConfig& config,
+                                           KvType type) {
+  const auto page =
+      static_cast<uint64_t>(backend.kv_page_bytes(type, config.n_kv_heads, config.head_width));
+  PageBytes bytes;
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    (config.has_window(i) ? bytes.window : bytes.global) += page;
+  }
+  return bytes;
 }
 
 }  // namespace realm

@@ -1,5 +1,6 @@
-// The memory behind keys and values: for each layer a buffer of pages on the backend. It holds
-// bytes and knows no sequences; who owns which page is the caller's bookkeeping.
+// The memory behind keys and values: for each layer a buffer of pages on the backend. Layers with a
+// sliding window may have fewer pages than the others, as they need only what the window sees. It
+// holds bytes and knows no sequences; who owns which page is the caller's bookkeeping.
 #pragma once
 
 #include <memory>
@@ -10,21 +11,33 @@
 
 namespace realm {
 
+// Pages of each layer: those that see everything, and those with a sliding window.
+struct KvPages {
+  int64_t global = 0, window = 0;
+};
+
 class KvStorage {
  public:
-  KvStorage(Backend& backend, const ModelConfig& config, KvType type, int64_t n_pages);
+  // Reserves the memory; a system that commits lazily gives it as pages are written.
+  KvStorage(Backend& backend, const ModelConfig& config, KvType type, KvPages pages);
+  // Every layer alike.
+  KvStorage(Backend& backend, const ModelConfig& config, KvType type, int64_t n_pages)
+      : KvStorage(backend, config, type, KvPages{n_pages, n_pages}) {}
 
-  int64_t n_pages() const { return n_pages_; }
   uint64_t bytes() const;
   KvLayer layer(int64_t index) const;
 
-  // Bytes of one page over all layers.
-  static uint64_t page_bytes(const Backend& backend, const ModelConfig& config, KvType type);
+  // Bytes of one page in all layers without and with a sliding window.
+  struct PageBytes {
+    uint64_t global = 0, window = 0;
+  };
+  static PageBytes page_bytes(const Backend& backend, const ModelConfig& config, KvType type);
 
  private:
   std::vector<std::unique_ptr<Buffer>> layers_;
+  std::vector<int64_t> n_pages_;  // of each layer
   KvType type_;
-  int64_t n_kv_heads_, head_width_, n_pages_;
+  int64_t n_kv_heads_, head_width_;
 };
 
 }  // namespace realm

@@ -2,6 +2,7 @@
 
 #include "backend/registry.h"
 #include "base/error.h"
+#include "model/fingerprint.h"
 
 namespace realm {
 
@@ -29,6 +30,14 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
   model->weights_ = load_weights(file, model->config_, *model->backend_, options.load);
   model->file_ = std::move(file);
   return model;
+}
+
+const Sha256Digest& Model::fingerprint() {
+  const auto lock = lock_backend();
+  if (!fingerprint_) {
+    fingerprint_ = fingerprint_of(*backend_, config_, vocabulary_.get(), weights_);
+  }
+  return *fingerprint_;
 }
 
 }  // namespace realm

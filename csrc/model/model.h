@@ -5,9 +5,11 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "backend/backend.h"
 #include "base/process.h"
+#include "base/sha256.h"
 #include "gguf/reader.h"
 #include "model/config.h"
 #include "model/vocabulary.h"
@@ -32,6 +34,10 @@ class Model {
   // Null when the file has none: such a model takes and gives token ids only.
   const std::shared_ptr<const Vocabulary>& vocabulary() const { return vocabulary_; }
 
+  // What tells this model from another; see model/fingerprint.h. Computed at the first call. The
+  // caller must not hold the backend's lock.
+  const Sha256Digest& fingerprint();
+
   // The backend may be used while the lock is held. Throws kForked in a child process, where
   // another thread's lock would never open.
   std::unique_lock<std::mutex> lock_backend() {
@@ -50,6 +56,7 @@ class Model {
   ModelWeights weights_;  // after the backend, so destroyed before it
   const OwnerProcess owner_;
   std::mutex backend_mutex_;
+  std::optional<Sha256Digest> fingerprint_;  // under the lock
 };
 
 }  // namespace realm

@@ -1,10 +1,11 @@
 #include "model/solo_sequence.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
+#include "backend/watch.h"
 #include "base/error.h"
+#include "model/logits.h"
 
 namespace realm {
 
@@ -18,29 +19,6 @@ int64_t pages_for(Model& model, const SoloOptions& options) {
   const int64_t page = model.backend().kv_page_tokens();
   return (options.max_tokens + page - 1) / page;
 }
-
-void require_finite(std::span<const float> logits) {
-  for (const float value : logits) {
-    if (!std::isfinite(value)) {
-      fail(ErrorCode::kFormat, "the model computes ", value,
-           " as a logit: its weights hold NaN, infinite or huge values");
-    }
-  }
-}
-
-// Watches a cancellation flag for as long as it lives.
-class Watch {
- public:
-  Watch(Backend& backend, const std::atomic<bool>* flag) : backend_(backend) {
-    backend_.watch(flag);
-  }
-  ~Watch() { backend_.watch(nullptr); }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
- private:
-  Backend& backend_;
-};
 
 }  // namespace
 
@@ -61,7 +39,7 @@ void SoloSequence::append(std::span<const int32_t> tokens, int64_t n_wanted, flo
   check(tokens, n_wanted);
   const auto n = static_cast<int64_t>(tokens.size());
   const auto lock = model_->lock_backend();
-  const Watch watch(model_->backend(), cancel);
+  const CancelWatch watch(model_->backend(), cancel);
   for (int64_t done = 0; done < n;) {
     int64_t rows = std::min(options_.chunk_rows, n - done);
     const int64_t first_wanted = std::max<int64_t>(0, n - n_wanted - done);
