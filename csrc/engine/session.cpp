@@ -12,8 +12,7 @@ namespace realm {
 Session::Session(std::shared_ptr<Model> model, SessionOptions options)
     : model_(std::move(model)),
       options_(std::move(options)),
-      seed_(options_.params.seed ? *options_.params.seed : fresh_seed()),
-      stops_(options_.params.stop) {
+      seed_(options_.params.seed ? *options_.params.seed : fresh_seed()) {
   validate(options_.params, model_->config().n_vocab);
   REALM_CHECK(options_.params.stop.empty() || model_->vocabulary(),
               "stop strings need a model with a vocabulary");
@@ -24,8 +23,16 @@ Session::Session(std::shared_ptr<Model> model, SessionOptions options)
 
 int64_t Session::capacity_for(size_t n_prompt) const {
   if (options_.max_context > 0) return options_.max_context;
-  const auto prompt = static_cast<int64_t>(n_prompt);
-  return std::max(prompt, std::min(model_->config().n_ctx, prompt + options_.params.max_tokens));
+  return planned_length(static_cast<int64_t>(n_prompt), options_.params.max_tokens,
+                        model_->config().n_ctx);
+}
+
+std::span<const int32_t> Session::tokens() const {
+  return generation_ ? generation_->tokens() : std::span<const int32_t>();
+}
+
+std::optional<size_t> Session::stop_index() const {
+  return generation_ ? generation_->stop_index() : std::nullopt;
 }
 
 void Session::prefill(std::span<const int32_t> tokens, const std::atomic<bool>* cancel) {
@@ -35,16 +42,15 @@ void Session::prefill(std::span<const int32_t> tokens, const std::atomic<bool>* 
         model_,
         SoloOptions{.kv_type = options_.kv_type, .max_tokens = capacity_for(tokens.size())});
   }
-  std::vector<int32_t> input(tokens_.end() - (waits_ ? 1 : 0), tokens_.end());
+  const auto before = this->tokens();
+  std::vector<int32_t> input(before.end() - (waits_ ? 1 : 0), before.end());
   input.insert(input.end(), tokens.begin(), tokens.end());
   compute(input, cancel);
-  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  std::vector<int32_t> context(before.begin(), before.end());
+  context.insert(context.end(), tokens.begin(), tokens.end());
+  generation_.emplace(model_->vocabulary(), options_.params, seed_, std::move(context),
+                      sequence_->capacity());
   waits_ = false;
-  n_generated_ = 0;
-  history_ = TokenHistory(tokens_);
-  stops_ = StopMatcher(options_.params.stop);
-  characters_ = {};
-  text_.clear();
   logprobs_.reset();
   state_ = SessionState::kGenerating;
 }
@@ -56,75 +62,31 @@ void Session::compute(std::span<const int32_t> tokens, const std::atomic<bool>* 
 
 std::optional<int32_t> Session::next_token(const std::atomic<bool>* cancel) {
   if (state_ != SessionState::kGenerating) return std::nullopt;
-  const bool is_full = waits_ && sequence_->length() == sequence_->capacity();
-  if (n_generated_ == options_.params.max_tokens || is_full) {
-    end(SessionState::kStopped);
+  if (generation_->is_full()) {
+    generation_->end(FinishReason::kLength);
+    state_ = SessionState::kStopped;
     return std::nullopt;
   }
   if (waits_) {
-    compute({&tokens_.back(), 1}, cancel);
+    compute({&tokens().back(), 1}, cancel);
     waits_ = false;
   }
-  const int32_t token = draw();
-  if (ends(token)) {
-    end(SessionState::kComplete);
-    return std::nullopt;
-  }
-  accept(token);
-  return token;
-}
-
-int32_t Session::draw() {
-  const SampleRow row{logits_, options_.params, history_};
-  const int32_t token = sampler_.sample(row, TokenNoise(seed_, tokens_.size()));
-  if (options_.params.logprobs) {
-    logprobs_.emplace();
-    logprob_reader_.read(logits_, token, static_cast<size_t>(*options_.params.logprobs),
-                         *logprobs_);
-  }
-  return token;
-}
-
-bool Session::ends(int32_t token) const {
-  const auto& stop_ids = options_.params.stop_token_ids;
-  if (std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end()) return true;
-  return !options_.params.ignore_eos && model_->vocabulary() &&
-         model_->vocabulary()->ends_generation(token);
-}
-
-void Session::accept(int32_t token) {
-  tokens_.push_back(token);
-  history_.push(token);
-  waits_ = true;
-  ++n_generated_;
-  if (!model_->vocabulary()) return;
-  std::string characters;
-  characters_.push(model_->vocabulary()->bytes(token), characters);
-  if (stops_.push(characters, text_)) state_ = SessionState::kComplete;
-}
-
-void Session::end(SessionState state) {
-  state_ = state;
-  std::string rest;
-  characters_.finish(rest);
-  stops_.push(rest, text_);
-  stops_.finish(text_);
+  const int32_t token = generation_->draw(logits_, drawing_);
+  logprobs_ = generation_->logprobs_of(logits_, token, drawing_);
+  waits_ = generation_->take(token);
+  if (generation_->finish()) state_ = SessionState::kComplete;
+  return waits_ ? std::optional(token) : std::nullopt;
 }
 
 std::string Session::take_text() {
-  return std::exchange(text_, {});
+  return generation_ ? generation_->take_text() : std::string();
 }
 
 void Session::reset() {
   sequence_.reset();
-  tokens_.clear();
+  generation_.reset();
   waits_ = false;
-  n_generated_ = 0;
-  history_ = {};
   logprobs_.reset();
-  stops_ = StopMatcher(options_.params.stop);
-  characters_ = {};
-  text_.clear();
   state_ = SessionState::kReady;
 }
 

@@ -12,13 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/logprobs.h"
-#include "engine/sampler.h"
-#include "engine/stop_matcher.h"
-#include "engine/token_history.h"
+#include "engine/generation.h"
 #include "model/solo_sequence.h"
-#include "model/utf8.h"
-#include "realm/sampling_params.h"
 
 namespace realm {
 
@@ -61,18 +56,14 @@ class Session {
   SessionState state() const { return state_; }
   // Of the last token given out, when the options ask for them.
   const std::optional<Logprobs>& logprobs() const { return logprobs_; }
-  std::span<const int32_t> tokens() const { return tokens_; }
+  std::span<const int32_t> tokens() const;
   uint64_t seed() const { return seed_; }
   // The stop string that ended the answer, if one did.
-  std::optional<size_t> stop_index() const { return stops_.matched(); }
+  std::optional<size_t> stop_index() const;
 
  private:
   int64_t capacity_for(size_t n_prompt) const;
   void compute(std::span<const int32_t> tokens, const std::atomic<bool>* cancel);
-  int32_t draw();
-  bool ends(int32_t token) const;
-  void accept(int32_t token);
-  void end(SessionState state);
 
   const std::shared_ptr<Model> model_;
   const SessionOptions options_;
@@ -80,17 +71,11 @@ class Session {
 
   SessionState state_ = SessionState::kReady;
   std::unique_ptr<SoloSequence> sequence_;
-  std::vector<int32_t> tokens_;  // prompts and answers
-  std::vector<float> logits_;    // after tokens_, unless a token waits
-  bool waits_ = false;           // the last of tokens_ has not been through the model
-  int64_t n_generated_ = 0;      // of this answer
-  TokenHistory history_;
-  Sampler sampler_;
-  LogprobReader logprob_reader_;
+  std::optional<Generation> generation_;  // the present answer, after all before it
+  std::vector<float> logits_;             // after its tokens, unless one waits
+  bool waits_ = false;                    // the last token has not been through the model
   std::optional<Logprobs> logprobs_;
-  StopMatcher stops_;
-  Utf8Stream characters_;
-  std::string text_;
+  Drawing drawing_;
 };
 
 }  // namespace realm

@@ -1,0 +1,322 @@
+#include "engine/engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "engine/kv_sizing.h"
+
+namespace realm {
+
+namespace {
+
+KvPages pages_of(Model& model, const EngineOptions& options) {
+  Backend& backend = model.backend();
+  return pages_for(options, model.config(),
+                   KvStorage::page_bytes(backend, model.config(), options.kv_type),
+                   backend.kv_page_tokens(), available_memory());
+}
+
+KvSpaceShape shape_of(Model& model, const EngineOptions& options, KvPages pages) {
+  const ModelConfig& config = model.config();
+  bool has_global = false;
+  for (int64_t i = 0; i < config.n_layers; ++i) has_global |= !config.has_window(i);
+  return {.block_tokens = model.backend().kv_page_tokens(),
+          .has_global = has_global,
+          .window = config.window,
+          .n_global_blocks = pages.global,
+          .n_window_blocks = pages.window,
+          .max_chunk = options.max_step_tokens,
+          .keep_prefixes = options.prefix_cache};
+}
+
+KvPages pages_in(const KvSpaceShape& shape) {
+  return {shape.n_global_blocks, shape.n_window_blocks};
+}
+
+// What keys and values depend on besides tokens and namespace. A model with long and short RoPE
+// factors has two kinds of them.
+Sha256Digest root_of(Model& model, const RequestOptions& options, int64_t max_length) {
+  const RopeConfig& rope = model.config().rope;
+  const bool is_long =
+      rope.scaling == RopeConfig::Scaling::kLongRope && max_length > rope.original_context;
+  Sha256Digest factors{};
+  factors[0] = std::byte{is_long};
+  return chain_root(options.space, {{model.fingerprint(), options.adapters, factors}});
+}
+
+// What the caller of a request is told of an exception.
+Error as_error(const std::exception& e) {
+  if (const auto* error = dynamic_cast<const Error*>(&e)) return *error;
+  const bool is_memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
+  return Error(is_memory ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
+               is_memory ? "no memory left for this request" : e.what());
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(std::shared_ptr<Model> model, const EngineOptions& options,
+                       std::shared_ptr<Inbox> inbox, StepHook after_forward)
+    : model_(std::move(model)),
+      options_(options),
+      inbox_(std::move(inbox)),
+      space_(shape_of(*model_, options, pages_of(*model_, options))),
+      scheduler_({.max_sequences = options.max_sequences,
+                  .max_step_tokens = options.max_step_tokens,
+                  .max_wanted = std::min(options.max_step_tokens, 4 * options.max_sequences),
+                  .max_wait = std::chrono::milliseconds(options.max_wait_ms)},
+                 space_),
+      runner_(model_,
+              {.max_rows = options.max_step_tokens,
+               .max_wanted = std::min(options.max_step_tokens, 4 * options.max_sequences),
+               .kv_type = options.kv_type,
+               .pages = pages_in(space_.shape()),
+               .hash_logits = options.record_logits_hash,
+               .poison_blocks = options.poison_blocks,
+               .after_forward = std::move(after_forward)},
+              space_) {
+  counts_.kv_blocks_total = space_.n_blocks();
+  counts_.batch_widths.resize(static_cast<size_t>(options.max_sequences) + 1);
+  stats_ = counts_;
+}
+
+void EngineLoop::run() noexcept {
+  try {
+    while (!inbox_->is_closed()) turn();
+    for (auto& request : inbox_->take(Clock::now())) enter(std::move(request));
+    end_all(FinishReason::kCancelled, std::nullopt);
+  } catch (const std::exception& e) {
+    give_up(e);
+  }
+}
+
+// Something went wrong that is nobody's: the engine ends, and says so to all.
+void EngineLoop::give_up(const std::exception& e) noexcept {
+  try {
+    inbox_->close(concat("the engine has stopped: ", e.what()));
+    for (auto& request : inbox_->take(Clock::now())) enter(std::move(request));
+    end_all(FinishReason::kError, as_error(e));
+  } catch (const std::exception&) {  // no memory even for that
+  }
+}
+
+void EngineLoop::turn() {
+  for (auto& request : inbox_->take(wake_time())) enter(std::move(request));
+  const Clock::time_point now = Clock::now();
+  end_unwanted(now);
+  const std::span<const Work> work = scheduler_.plan(now);
+  note_plan();
+  is_idle_ = work.empty();
+  if (!is_idle_) step(work);
+  send();
+}
+
+// When to go on though nobody says anything: at once while there is work.
+std::optional<Clock::time_point> EngineLoop::wake_time() const {
+  if (!is_idle_) return Clock::now();
+  std::optional<Clock::time_point> first = scheduler_.next_start();
+  for (const auto& [order, sequence] : sequences_) {
+    if (sequence.deadline && (!first || *sequence.deadline < *first)) first = sequence.deadline;
+  }
+  return first;
+}
+
+Sequence EngineLoop::make_sequence(const std::shared_ptr<Request>& request) {
+  const RequestOptions& options = request->options();
+  const int64_t max_length = planned_length(static_cast<int64_t>(options.prompt.size()),
+                                            options.params.max_tokens, model_->config().n_ctx);
+  Sequence sequence{.request = request,
+                    .generation = {model_->vocabulary(), options.params, request->seed(),
+                                   options.prompt, max_length},
+                    .kv = {space_, options.space, root_of(*model_, options, max_length)},
+                    .priority = options.priority,
+                    .order = request->id(),
+                    .max_length = max_length,
+                    .submitted_at = request->submitted_at()};
+  if (options.deadline_ms) {
+    sequence.deadline = sequence.submitted_at + std::chrono::milliseconds(*options.deadline_ms);
+  }
+  return sequence;
+}
+
+// Brings a resumed answer to where it was.
+void EngineLoop::restore(Sequence& sequence, Piece& piece) const {
+  const Request::Restored& answer = sequence.request->restored();
+  Generation& generation = sequence.generation;
+  for (const int32_t token : answer.tokens) {
+    const bool fits = !generation.finish() && !generation.is_full();
+    if (!fits || !generation.take(token)) break;
+  }
+  const bool is_live = generation.n_generated() == static_cast<int64_t>(answer.tokens.size()) &&
+                       !generation.finish() && !generation.is_full();
+  if (!is_live) fail(ErrorCode::kFormat, "the snapshot's answer ends before its last token");
+  sequence.logits_hash = answer.logits_hash;
+  piece = {answer.tokens, generation.take_text(), answer.logprobs, {}};
+}
+
+void EngineLoop::enter(std::shared_ptr<Request> request) {
+  ++counts_.total_requests;
+  ++n_entered_;
+  n_all_tokens_ += request->options().prompt.size();
+  try {
+    const auto [at, is_new] = sequences_.emplace(request->id(), make_sequence(request));
+    Sequence& sequence = at->second;
+    Piece restored;
+    try {
+      restore(sequence, restored);
+    } catch (const std::exception& e) {
+      return end(sequence, {}, FinishReason::kError, as_error(e));
+    }
+    scheduler_.add(sequence);
+    if (!restored.empty()) letters_.push_back({request, std::move(restored), sequence.logits_hash});
+  } catch (const std::exception& e) {
+    ++counts_.failed;
+    inbox_->release_one();
+    letters_.push_back({request, {.finish = Finish{FinishReason::kError, {}, {}, as_error(e)}}, 0});
+  }
+}
+
+void EngineLoop::end_unwanted(Clock::time_point now) {
+  for (auto at = sequences_.begin(); at != sequences_.end();) {
+    Sequence& sequence = (at++)->second;
+    if (sequence.request->is_cancelled()) {
+      end(sequence, {}, FinishReason::kCancelled);
+    } else if (sequence.deadline && now >= *sequence.deadline) {
+      end(sequence, {}, FinishReason::kDeadline);
+    }
+  }
+}
+
+void EngineLoop::end_all(FinishReason reason, const std::optional<Error>& error) {
+  while (!sequences_.empty()) end(sequences_.begin()->second, {}, reason, error);
+  send();
+}
+
+void EngineLoop::note_plan() {
+  for (const Sequence* sequence : scheduler_.admitted()) {
+    counts_.prefix_hits += sequence->n_adopted > 0;
+    counts_.prefix_tokens += static_cast<uint64_t>(sequence->n_adopted);
+    sequence->request->note_started(sequence->n_adopted);
+  }
+  counts_.preempted += scheduler_.preempted().size();
+  for (const Sequence* sequence : scheduler_.preempted()) sequence->request->note_preempted();
+}
+
+void EngineLoop::step(std::span<const Work> work) {
+  const Clock::time_point begin = Clock::now();
+  ++counts_.steps;
+  ++counts_.batch_widths[work.size()];
+  const bool is_done = run_forward(work);
+  const Clock::time_point now = Clock::now();
+  counts_.step_seconds += std::chrono::duration<double>(now - begin).count();
+  if (!is_done) return;
+  for (size_t i = 0; i < work.size(); ++i) accept(work[i], i, now);
+}
+
+// False if there is nothing to accept.
+bool EngineLoop::run_forward(std::span<const Work> work) {
+  in_step_.clear();
+  for (const Work& one : work) in_step_.push_back(one.sequence->request.get());
+  bool is_done = false;
+  std::optional<Error> error;
+  try {
+    runner_.run(work, inbox_->begin_step(in_step_));
+    is_done = true;
+  } catch (const std::exception& e) {
+    error = as_error(e);
+  }
+  inbox_->end_step();
+  if (error && error->code() == ErrorCode::kCancelled) {
+    ++counts_.abandoned_steps;
+  } else if (error) {
+    fail_all(work, *error);
+  }
+  return is_done;
+}
+
+void EngineLoop::fail_all(std::span<const Work> work, const Error& error) {
+  for (const Work& one : work) end(*one.sequence, {}, FinishReason::kError, error);
+}
+
+void EngineLoop::accept(const Work& work, size_t index, Clock::time_point now) {
+  Sequence& sequence = *work.sequence;
+  const int64_t n_drafted = sequence.n_drafted();
+  const bool is_prompt = work.n_rows - n_drafted > 1;
+  Piece piece;
+  try {
+    const int64_t n_accepted = runner_.accept(work, index, piece);
+    counts_.accepted_tokens += static_cast<uint64_t>(n_accepted);
+    piece.text = sequence.generation.take_text();
+  } catch (const std::exception& e) {
+    return end(sequence, {}, FinishReason::kError, as_error(e));
+  }
+  counts_.draft_tokens += static_cast<uint64_t>(n_drafted);
+  if (is_prompt) counts_.prompt_tokens += static_cast<uint64_t>(work.n_rows);
+  if (!piece.tokens.empty()) note_tokens(sequence, piece.tokens.size(), now);
+  if (sequence.generation.finish()) {
+    end(sequence, std::move(piece), sequence.generation.finish()->reason);
+  } else if (!piece.empty()) {
+    letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
+  }
+}
+
+void EngineLoop::note_tokens(Sequence& sequence, size_t n_tokens, Clock::time_point now) {
+  counts_.tokens_generated += n_tokens;
+  n_all_tokens_ += n_tokens;
+  if (!sequence.last_token_at) {
+    const auto wait = std::chrono::nanoseconds(now - sequence.submitted_at);
+    counts_.time_to_first_token.add(wait.count());
+  } else {
+    const auto wait = std::chrono::nanoseconds(now - *sequence.last_token_at);
+    const auto n = static_cast<int64_t>(n_tokens);
+    counts_.inter_token_latency.add(wait.count() / n, n_tokens);
+  }
+  sequence.last_token_at = now;
+}
+
+// The sequence is gone after this; its blocks are free before its caller knows.
+void EngineLoop::end(Sequence& sequence, Piece piece, FinishReason reason,
+                     std::optional<Error> error) {
+  sequence.generation.end(reason);
+  piece.text += sequence.generation.take_text();
+  piece.finish = sequence.generation.finish();
+  if (error) piece.finish = Finish{FinishReason::kError, {}, {}, std::move(error)};
+  counts_.cancelled += piece.finish->reason == FinishReason::kCancelled;
+  counts_.failed += piece.finish->reason == FinishReason::kError;
+  scheduler_.remove(sequence);
+  inbox_->release_one();
+  sequence.request->note_finished_step(counts_.steps);
+  letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
+  sequences_.erase(sequence.order);
+}
+
+// Gives out what is new, after the figures that go with it.
+void EngineLoop::send() {
+  counts_.running = scheduler_.n_running();
+  counts_.kv_blocks_used = space_.n_used();
+  counts_.kv_blocks_cached = space_.n_parked();
+  if (n_entered_ > 0) {
+    counts_.average_sequence_length =
+        static_cast<double>(n_all_tokens_) / static_cast<double>(n_entered_);
+  }
+  {
+    const std::lock_guard lock(stats_mutex_);
+    stats_ = counts_;
+  }
+  for (Letter& letter : letters_) letter.request->emit(std::move(letter.piece), letter.logits_hash);
+  letters_.clear();
+}
+
+EngineStats EngineLoop::stats() const {
+  EngineStats stats;
+  {
+    const std::lock_guard lock(stats_mutex_);
+    stats = stats_;
+  }
+  stats.active_requests = inbox_->n_live();
+  stats.waiting = std::max<int64_t>(0, stats.active_requests - stats.running);
+  return stats;
+}
+
+}  // namespace realm

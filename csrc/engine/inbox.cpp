@@ -1,0 +1,83 @@
+#include "engine/inbox.h"
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace realm {
+
+void Inbox::post(std::shared_ptr<Request> request) {
+  changed_.owner().require();
+  const std::lock_guard lock(mutex_);
+  if (closed_) fail(ErrorCode::kInvalidRequest, *closed_);
+  if (n_live_ >= max_live_) {
+    fail(ErrorCode::kQuotaExceeded, "the engine has ", n_live_,
+         " requests that run or wait; max_sequences and max_queue allow ", max_live_);
+  }
+  arrived_.push_back(std::move(request));
+  ++n_live_;
+  has_news_ = true;
+  changed_->notify_one();
+}
+
+void Inbox::on_cancel(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  wanted_.erase(&request);
+  if (in_step_ && wanted_.empty()) abandon_.store(true);
+  has_news_ = true;
+  changed_->notify_one();
+}
+
+void Inbox::close(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) closed_ = why;
+  if (in_step_) abandon_.store(true);
+  has_news_ = true;
+  changed_->notify_one();
+}
+
+bool Inbox::is_closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_.has_value();
+}
+
+int64_t Inbox::n_live() const {
+  const std::lock_guard lock(mutex_);
+  return n_live_;
+}
+
+std::vector<std::shared_ptr<Request>> Inbox::take(std::optional<Clock::time_point> deadline) {
+  std::unique_lock lock(mutex_);
+  const auto ready = [this] { return has_news_; };
+  if (deadline) {
+    changed_->wait_until(lock, *deadline, ready);
+  } else {
+    changed_->wait(lock, ready);
+  }
+  has_news_ = false;
+  return std::exchange(arrived_, {});
+}
+
+const std::atomic<bool>& Inbox::begin_step(std::span<const Request* const> requests) {
+  const std::lock_guard lock(mutex_);
+  wanted_.clear();
+  for (const Request* request : requests) {
+    if (!request->is_cancelled()) wanted_.insert(request);
+  }
+  in_step_ = true;
+  abandon_.store(wanted_.empty() || closed_);
+  return abandon_;
+}
+
+void Inbox::end_step() {
+  const std::lock_guard lock(mutex_);
+  in_step_ = false;
+  abandon_.store(false);
+}
+
+void Inbox::release_one() {
+  const std::lock_guard lock(mutex_);
+  --n_live_;
+}
+
+}  // namespace realm

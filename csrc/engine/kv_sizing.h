@@ -1,0 +1,18 @@
+// How many pages of keys and values an engine gets. Pure arithmetic.
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+#include "model/kv_storage.h"
+#include "realm/engine_options.h"
+
+namespace realm {
+
+// `page` is what a page takes in all layers of each kind; `available` the memory there is. Layers
+// with a sliding window get as many pages as the others, but not more than all requests' windows
+// can fill. Throws kInvalidRequest if options.kv_bytes is too little for a single page.
+KvPages pages_for(const EngineOptions& options, const ModelConfig& config,
+                  KvStorage::PageBytes page, int64_t page_tokens, uint64_t available);
+
+}  // namespace realm
