@@ -4,7 +4,14 @@
 
 #include <pybind11/pybind11.h>
 
+namespace realm {
+class Error;
+}
+
 namespace realm::bindings {
+
+// The Python exception that stands for an error.
+pybind11::object exception_of(const Error& error);
 
 void bind_errors();
 void bind_devices(pybind11::module_& m);
@@ -15,6 +22,7 @@ void bind_requantize(pybind11::module_& m);
 void bind_sampling(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
+void bind_engine(pybind11::module_& m);
 void bind_vocabulary(pybind11::module_& m);
 
 }  // namespace realm::bindings

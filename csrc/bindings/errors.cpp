@@ -42,30 +42,30 @@ py::object message_of(const char* text) {
       text, static_cast<py::ssize_t>(std::char_traits<char>::length(text)), "backslashreplace"));
 }
 
-void raise(const char* name, const py::object& arguments) {
-  PyErr_SetObject(py::module_::import("realm_ext.errors").attr(name).ptr(), arguments.ptr());
+py::object class_named(const char* name) {
+  return py::module_::import("realm_ext.errors").attr(name);
 }
 
-void raise(const Error& error) {
-  const py::object message = message_of(error.what());
-  if (error.code() == ErrorCode::kIo) {
-    raise(class_name(error), py::make_tuple(error.os_error(), message));
-  } else {
-    raise(class_name(error), message);
-  }
+void raise(const py::object& exception) {
+  PyErr_SetObject(py::type::handle_of(exception).ptr(), exception.ptr());
 }
 
 void translate(std::exception_ptr pending) {
   try {
     if (pending) std::rethrow_exception(pending);
   } catch (const Error& error) {
-    raise(error);
+    raise(exception_of(error));
   } catch (const std::bad_alloc&) {
-    raise("OutOfMemoryError", message_of("out of memory"));
+    raise(class_named("OutOfMemoryError")(message_of("out of memory")));
   }
 }
 
 }  // namespace
+
+py::object exception_of(const Error& error) {
+  const py::object type = class_named(class_name(error)), message = message_of(error.what());
+  return error.code() == ErrorCode::kIo ? type(error.os_error(), message) : type(message);
+}
 
 void bind_errors() {
   py::register_local_exception_translator(&translate);

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_vocabulary(m);
   bind_model(m);
   bind_session(m);
+  bind_engine(m);
 }

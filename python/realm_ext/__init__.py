@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from realm_ext._core import (
     Device,
+    EngineStats,
     Format,
     GGUFFile,
     ModelConfig,
@@ -39,23 +40,37 @@ from realm_ext.errors import (
 )
 
 if TYPE_CHECKING:
+    from realm_ext.completion import Chunk, Completion, Timings, TokenLogprob, Usage
+    from realm_ext.engine import Engine
     from realm_ext.model import Model
+    from realm_ext.request import Request
     from realm_ext.session import InferenceSession
     from realm_ext.text import Tokenizer
 
 # Imported when first used, so that `import realm_ext` is quick and starts no thread: numpy does both.
 _LATER = {
+    "Chunk": "realm_ext.completion",
+    "Completion": "realm_ext.completion",
+    "Engine": "realm_ext.engine",
     "InferenceSession": "realm_ext.session",
     "Model": "realm_ext.model",
+    "Request": "realm_ext.request",
+    "Timings": "realm_ext.completion",
+    "TokenLogprob": "realm_ext.completion",
     "Tokenizer": "realm_ext.text",
+    "Usage": "realm_ext.completion",
 }
 
 __version__: str = build_info().version
 
 __all__ = [
     "AdapterError",
+    "Chunk",
+    "Completion",
     "Device",
     "DeviceError",
+    "Engine",
+    "EngineStats",
     "FileMissingError",
     "Format",
     "FormatError",
@@ -71,10 +86,14 @@ __all__ = [
     "RealmError",
     "RequantizeReport",
     "RequantizedTensor",
+    "Request",
     "RequestCancelled",
     "SamplingParams",
     "TensorInfo",
+    "Timings",
+    "TokenLogprob",
     "Tokenizer",
+    "Usage",
     "Vocabulary",
     "__version__",
     "demo_path",

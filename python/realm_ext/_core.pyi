@@ -16,13 +16,21 @@ __all__ = [
     "BackendProbe",
     "BuildInfo",
     "Device",
+    "End",
+    "Engine",
+    "EngineStats",
     "Format",
     "GGUFFile",
+    "Latency",
+    "Mailbox",
     "Model",
     "ModelConfig",
+    "Piece",
     "PreTokenizer",
     "RequantizeReport",
     "RequantizedTensor",
+    "Request",
+    "RequestReport",
     "SamplingParams",
     "SentencePieceEncoder",
     "Session",
@@ -606,6 +614,180 @@ class Session:
     def stop_index(self) -> int | None: ...
     @property
     def tokens(self) -> list[int]: ...
+
+class Mailbox:
+    def __init__(self) -> None: ...
+    def fileno(self) -> int: ...
+    def take(self) -> list[int]:
+        """
+        Ids of the requests that have news since the last call.
+        """
+
+class RequestReport:
+    @property
+    def cached_tokens(self) -> int: ...
+    @property
+    def finished(self) -> float | None: ...
+    @property
+    def first_token(self) -> float | None: ...
+    @property
+    def generated_tokens(self) -> int: ...
+    @property
+    def preemptions(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def started(self) -> float | None: ...
+    @property
+    def status(self) -> str: ...
+
+class End:
+    @property
+    def error(self) -> typing.Any: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def stop_reason(self) -> typing.Any: ...
+
+class Piece:
+    @property
+    def end(self) -> End | None: ...
+    @property
+    def logprobs(self) -> list[tuple[float, list[tuple[int, float]]]] | None: ...
+    @property
+    def text(self) -> builtins.bytes: ...
+    @property
+    def tokens(self) -> list[int]: ...
+
+class Request:
+    def cancel(self) -> None: ...
+    def report(self) -> RequestReport: ...
+    def snapshot(self) -> builtins.bytes: ...
+    def take(self) -> Piece | None:
+        """
+        What has come since the last call, if anything.
+        """
+    def wait(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> bool:
+        """
+        Until `take` has something; False if it came not.
+        """
+    def wait_end(self, timeout: typing.SupportsFloat | typing.SupportsIndex | None = None) -> bool:
+        """
+        Until the answer has ended; False if it has not.
+        """
+    @property
+    def id(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+class Latency:
+    """
+    Durations in seconds, each within 10 %.
+    """
+    def quantile(self, q: typing.SupportsFloat | typing.SupportsIndex) -> float:
+        """
+        What a part `q` of all durations stay at or below; 0 when there are none.
+        """
+    @property
+    def count(self) -> int: ...
+    @property
+    def max(self) -> float: ...
+
+class EngineStats:
+    """
+    What an engine has done since it was made, and what it does now.
+
+    Requests: `total_requests` ever accepted, `active_requests` that have not ended, of them `waiting`
+    and `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how they ended.
+    `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
+    `kv_blocks_cached` that nobody uses, kept for prompts that begin alike; `prefix_hits` requests found
+    `prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `draft_tokens`, `accepted_tokens`,
+    `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`. Latencies: `time_to_first_token`,
+    `inter_token_latency`.
+    """
+    @property
+    def abandoned_steps(self) -> int: ...
+    @property
+    def accepted_tokens(self) -> int: ...
+    @property
+    def active_requests(self) -> int: ...
+    @property
+    def average_sequence_length(self) -> float: ...
+    @property
+    def batch_widths(self) -> list[int]:
+        """
+        [n]: steps that served n requests.
+        """
+    @property
+    def cancelled(self) -> int: ...
+    @property
+    def draft_tokens(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def inter_token_latency(self) -> Latency: ...
+    @property
+    def kv_blocks_cached(self) -> int: ...
+    @property
+    def kv_blocks_total(self) -> int: ...
+    @property
+    def kv_blocks_used(self) -> int: ...
+    @property
+    def preempted(self) -> int: ...
+    @property
+    def prefix_hits(self) -> int: ...
+    @property
+    def prefix_tokens(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def step_seconds(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def time_to_first_token(self) -> Latency: ...
+    @property
+    def tokens_generated(self) -> int: ...
+    @property
+    def total_requests(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+
+class Engine:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        max_sequences: typing.SupportsInt | typing.SupportsIndex,
+        max_step_tokens: typing.SupportsInt | typing.SupportsIndex,
+        kv_bytes: typing.SupportsInt | typing.SupportsIndex | None,
+        kv_dtype: str,
+        prefix_cache: bool,
+        max_queue: typing.SupportsInt | typing.SupportsIndex | None,
+        max_wait_ms: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def resume(
+        self,
+        snapshot: bytes,
+        *,
+        space: bytes = b"",
+        deadline_ms: typing.SupportsInt | typing.SupportsIndex | None = None,
+        mailbox: Mailbox | None = None,
+    ) -> Request: ...
+    def stats(self) -> EngineStats: ...
+    def submit(
+        self,
+        tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        params: SamplingParams,
+        *,
+        priority: typing.SupportsInt | typing.SupportsIndex = 0,
+        deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        space: bytes = b"",
+        mailbox: Mailbox | None = None,
+    ) -> Request: ...
 
 def active_cpu_level() -> str:
     """

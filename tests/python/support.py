@@ -1,7 +1,9 @@
 """Places and helpers that several test files share."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -14,6 +16,20 @@ def must_run(command: list[str], **options: object) -> str:
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
     )
     assert done.returncode == 0, f"{command} exited with {done.returncode}:\n{done.stdout[-8000:]}"
+    return done.stdout
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Output of a fresh interpreter, whose first argument is a small model; fails with what it said."""
+    small = GOLDEN / "arch" / "llama" / "model-f32.gguf"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(small)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 

@@ -1,8 +1,5 @@
 """How the extension behaves inside a process that is not its own."""
 
-import os
-import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -14,22 +11,9 @@ from elftools.elf.elffile import ELFFile
 
 import realm_ext
 from realm_ext import _core
-from support import GOLDEN
+from support import GOLDEN, run_python
 
 SMALL = GOLDEN / "arch" / "llama" / "model-f32.gguf"
-
-
-def run_python(code, **environment):
-    """Output of a fresh interpreter; fails with what it said."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(SMALL)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def longest_pause_while(work):
