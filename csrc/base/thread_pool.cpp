@@ -1,12 +1,15 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sched.h>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include "base/error.h"
 
@@ -14,8 +17,12 @@ namespace realm {
 
 namespace {
 
-// Long enough to bridge the gap between two ops of a step, short enough to cost nothing when idle.
-constexpr int kSpins = 4000;
+using Clock = std::chrono::steady_clock;
+
+// A sleeping thread takes 5 to 50 us to come back, the ops of a step follow each other within some
+// 20 us: threads that find nothing to do spin for the first while, give way to others for the
+// second, and sleep. The caller of a region waits in the same way for the last bodies.
+constexpr std::chrono::microseconds kSpin{30}, kGiveWay{70};
 
 thread_local bool inside_region = false;
 
@@ -25,6 +32,22 @@ void pause_briefly() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+// True as soon as `ready()`, false if the time above passes without.
+template <class Ready>
+bool spin_until(Ready ready) {
+  if (ready()) return true;
+  constexpr int kPausesPerLook = 32;  // at the clock
+  const Clock::time_point begin = Clock::now();
+  for (Clock::duration waited{}; waited < kSpin + kGiveWay; waited = Clock::now() - begin) {
+    if (waited > kSpin) std::this_thread::yield();
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      if (ready()) return true;
+      pause_briefly();
+    }
+  }
+  return false;
 }
 
 // CPUs granted by cgroup v2, rounded up; a large number if there is no quota.
@@ -49,88 +72,149 @@ ThreadPool::ThreadPool(int n_threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  if (!owner_.is_current()) {  // after fork the threads exist only in the parent: nothing to join
-    for (std::thread& thread : threads_) thread.detach();
+  if (!owner_.is_current()) {
+    // The threads exist only in the parent: there is nothing to join, and detaching would touch
+    // what the child's own threads may use by now. So they are forgotten.
+    for (std::thread& thread : threads_) std::construct_at(&thread);
     return;
   }
   stopping_.store(true);
-  region_.fetch_add(1);
-  {
-    const std::lock_guard lock(sleep_mutex_);
-  }
-  wake_.notify_all();
+  news_.fetch_add(1);
+  news_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadPool::run(int64_t n_chunks, const std::function<void(int64_t)>& body) {
+void ThreadPool::run_region(int64_t n, int64_t grain, Work work) {
+  constexpr int64_t kMaxSlice = int64_t{1} << 31;  // what `unclaimed_` can count
   owner_.require();
-  if (n_chunks <= 0) return;
-  if (inside_region || threads_.empty() || n_chunks == 1) {
-    for (int64_t i = 0; i < n_chunks; ++i) body(i);
-    return;
-  }
+  if (n <= 0) return;
+  grain = std::max<int64_t>(grain, 1);
+  if (inside_region || threads_.empty() || n <= grain) return work.call(work.context, 0, n);
   const std::lock_guard lock(one_region_);
-  body_ = &body;
-  n_chunks_ = n_chunks;
+  for (int64_t first = 0; first < n; first += kMaxSlice) {
+    run_slice(first, std::min(kMaxSlice, n - first), grain, work);
+  }
+}
+
+void ThreadPool::run_slice(int64_t first, int64_t n, int64_t grain, Work work) {
+  work_ = work;
+  first_ = first;
   error_ = nullptr;
-  next_chunk_.store(0, std::memory_order_relaxed);
-  workers_left_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
-  region_.fetch_add(1);  // publishes the region; sequentially consistent against sleepers_
-  if (sleepers_.load() != 0) {
-    {
-      const std::lock_guard sleep_lock(sleep_mutex_);
-    }
-    wake_.notify_all();
-  }
+  n_.store(n, std::memory_order_relaxed);
+  grain_.store(grain, std::memory_order_relaxed);
+  unfinished_.store(n, std::memory_order_relaxed);
+  const uint32_t region = ended_.load(std::memory_order_relaxed) + 1;
+  unclaimed_.store(uint64_t{region} << 32 | static_cast<uint64_t>(n), std::memory_order_release);
+  news_.fetch_add(1);
+  news_.notify_all();  // costs a look at a counter when nobody sleeps
   drain();
-  for (int spins = 0; workers_left_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpins) {
-      pause_briefly();
-    } else {
-      std::this_thread::yield();
+  await_end();
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+// Takes a share of what is left: half of an equal part, so that early claims are few and late ones
+// small. A claim succeeds only while nothing has changed since `unclaimed_` was read, thus only for
+// the region that it was computed for.
+bool ThreadPool::claim(Range& range) {
+  uint64_t seen = unclaimed_.load(std::memory_order_acquire);
+  for (;;) {
+    const auto left = static_cast<int64_t>(seen & 0xffffffff);
+    if (left == 0) return false;
+    const int64_t part = left / (2 * n_threads());
+    const int64_t size = std::min(left, std::max(part, grain_.load(std::memory_order_relaxed)));
+    const int64_t begin = n_.load(std::memory_order_relaxed) - left;
+    if (unclaimed_.compare_exchange_weak(seen, seen - static_cast<uint64_t>(size),
+                                         std::memory_order_acq_rel, std::memory_order_acquire)) {
+      range = {begin, begin + size};
+      return true;
     }
   }
-  if (error_) std::rethrow_exception(error_);
 }
 
 void ThreadPool::drain() {
   inside_region = true;
-  try {
-    for (int64_t i; (i = next_chunk_.fetch_add(1, std::memory_order_relaxed)) < n_chunks_;)
-      (*body_)(i);
-  } catch (...) {
-    next_chunk_.store(n_chunks_, std::memory_order_relaxed);
-    const std::lock_guard lock(error_mutex_);
-    if (!error_) error_ = std::current_exception();
+  for (Range range; claim(range);) {
+    try {
+      work_.call(work_.context, first_ + range.begin, first_ + range.end);
+    } catch (...) {
+      {
+        const std::lock_guard lock(error_mutex_);
+        if (!error_) error_ = std::current_exception();
+      }
+      drop_rest();
+    }
+    complete(range.end - range.begin);
   }
   inside_region = false;
 }
 
-bool ThreadPool::await_region(uint64_t seen) {
-  for (int spins = 0; spins < kSpins; ++spins) {
-    if (region_.load(std::memory_order_acquire) != seen) return !stopping_.load();
-    pause_briefly();
+// Called with a claim in hand, so that the region is still the same.
+void ThreadPool::drop_rest() {
+  const uint64_t before = unclaimed_.fetch_and(~uint64_t{0xffffffff});
+  complete(static_cast<int64_t>(before & 0xffffffff));
+}
+
+void ThreadPool::complete(int64_t n) {
+  if (n == 0 || unfinished_.fetch_sub(n, std::memory_order_acq_rel) != n) return;
+  ended_.fetch_add(1, std::memory_order_release);
+  ended_.notify_one();
+}
+
+void ThreadPool::await_end() {
+  const auto region = static_cast<uint32_t>(unclaimed_.load(std::memory_order_relaxed) >> 32);
+  const auto has_ended = [&] { return ended_.load(std::memory_order_acquire) == region; };
+  if (spin_until(has_ended)) return;
+  while (!has_ended()) ended_.wait(region - 1, std::memory_order_acquire);
+}
+
+// False when the pool is stopping.
+bool ThreadPool::await_news(uint32_t seen) {
+  const auto is_news = [&] { return news_.load(std::memory_order_acquire) != seen; };
+  if (!spin_until(is_news)) {
+    while (!is_news()) news_.wait(seen);
   }
-  std::unique_lock lock(sleep_mutex_);
-  sleepers_.fetch_add(1);
-  wake_.wait(lock, [&] { return region_.load() != seen; });
-  sleepers_.fetch_sub(1);
   return !stopping_.load();
 }
 
 void ThreadPool::work() {
-  for (uint64_t seen = 0; await_region(seen);) {
-    ++seen;  // regions come one at a time: the caller waits for every worker before the next
+  uint32_t seen = 0;
+  while (await_news(seen)) {
+    seen = news_.load(std::memory_order_acquire);  // before the claims: later news is not missed
     drain();
-    workers_left_.fetch_sub(1, std::memory_order_release);
   }
 }
 
+namespace {
+
+// The pools of one process. A child after fork leaves its parent's alone, whose mutex another
+// thread may have held, and begins its own.
+struct SharedPools {
+  const pid_t process = ::getpid();
+  const SharedPools* const of_parent;
+  std::mutex mutex;
+  std::map<int, std::weak_ptr<ThreadPool>> by_threads;
+
+  explicit SharedPools(const SharedPools* parent) : of_parent(parent) {}
+};
+
+SharedPools& shared_pools() {
+  static constinit std::atomic<SharedPools*> current{nullptr};
+  SharedPools* known = current.load(std::memory_order_acquire);
+  while (!known || known->process != ::getpid()) {
+    auto fresh = std::make_unique<SharedPools>(known);
+    if (current.compare_exchange_strong(known, fresh.get(), std::memory_order_acq_rel)) {
+      return *fresh.release();
+    }
+  }
+  return *known;
+}
+
+}  // namespace
+
 std::shared_ptr<ThreadPool> ThreadPool::shared(int n_threads) {
-  static std::mutex mutex;
-  static std::map<std::pair<int64_t, int>, std::weak_ptr<ThreadPool>> pools;
-  const std::lock_guard lock(mutex);
-  std::weak_ptr<ThreadPool>& known = pools[{::getpid(), n_threads}];
+  SharedPools& pools = shared_pools();
+  const std::lock_guard lock(pools.mutex);
+  std::weak_ptr<ThreadPool>& known = pools.by_threads[n_threads];
   std::shared_ptr<ThreadPool> pool = known.lock();
   if (!pool) known = pool = std::make_shared<ThreadPool>(n_threads);
   return pool;

@@ -1,19 +1,21 @@
 // A fork-join pool: run(n, body) calls body(0) .. body(n - 1), each once, on the caller and the
-// pool's threads, and returns when all have ended. Chunks come from one counter, so which thread
-// runs which chunk is open and no result may depend on it. Threads spin briefly between regions,
-// then sleep: an idle pool uses no CPU.
+// pool's threads, and returns when all have ended. Which thread runs which index is open, so no
+// result may depend on it. Threads take ranges that shrink towards the end of a region, so that
+// many small bodies cost few claims and the last ones are shared out finely.
+//
+// The caller never waits for a thread that has not begun: where other programs hold the
+// processors, it does the work itself. Threads spin briefly between regions, then sleep: an idle
+// pool uses no CPU. Nothing is allocated by a region.
 //
 // One region runs at a time; concurrent callers queue. A body that throws ends the region early
-// (chunks not yet begun are dropped) and the first exception is rethrown to the caller. Calls from
+// (what has not begun is dropped) and the first exception is rethrown to the caller. Calls from
 // inside a body run inline. In a child process after fork the threads are gone: run() throws
-// kForked.
+// kForked, and shared() gives a fresh pool.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -32,33 +34,63 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int n_threads() const { return static_cast<int>(threads_.size()) + 1; }
-  void run(int64_t n_chunks, const std::function<void(int64_t)>& body);
+
+  template <class Body>
+  void run(int64_t n, const Body& body) {
+    run_ranges(n, 1, [&body](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) body(i);
+    });
+  }
+
+  // Calls body(begin, end) for ranges that together cover 0 .. n - 1, each of `grain` or more but
+  // for the last. One range, on the caller, when n is no more than the grain.
+  template <class Body>
+  void run_ranges(int64_t n, int64_t grain, const Body& body) {
+    const auto call = [](const void* context, int64_t begin, int64_t end) {
+      (*static_cast<const Body*>(context))(begin, end);
+    };
+    run_region(n, grain, {call, &body});
+  }
 
   // A pool of `n_threads` that all engines of the process share while any of them lives.
   static std::shared_ptr<ThreadPool> shared(int n_threads);
 
  private:
+  struct Work {
+    void (*call)(const void* context, int64_t begin, int64_t end) = nullptr;
+    const void* context = nullptr;
+  };
+  struct Range {
+    int64_t begin = 0, end = 0;
+  };
+
+  void run_region(int64_t n, int64_t grain, Work work);
+  void run_slice(int64_t first, int64_t n, int64_t grain, Work work);
   void work();
+  bool claim(Range& range);
   void drain();
-  bool await_region(uint64_t seen);
+  void drop_rest();
+  void complete(int64_t n);
+  void await_end();
+  bool await_news(uint32_t seen);
 
   std::vector<std::thread> threads_;
   const OwnerProcess owner_;
   std::mutex one_region_;
 
-  // The current region. Workers read these after they see `region_` change.
-  const std::function<void(int64_t)>* body_ = nullptr;
-  int64_t n_chunks_ = 0;
-  std::atomic<int64_t> next_chunk_{0};
-  std::atomic<int> workers_left_{0};
+  // The current region. `work_` and `first_` are read only by those who hold a claim: the region
+  // cannot end under them. The others are hints that a claim made for an older region ignores.
+  Work work_;
+  int64_t first_ = 0;
+  std::atomic<int64_t> n_{0}, grain_{1};
+  alignas(64) std::atomic<uint64_t> unclaimed_{0};  // region number << 32 | indices not claimed yet
+  alignas(64) std::atomic<int64_t> unfinished_{0};
+  std::atomic<uint32_t> ended_{0};  // number of the last region that ended
   std::exception_ptr error_;
   std::mutex error_mutex_;
 
-  std::atomic<uint64_t> region_{0};
+  alignas(64) std::atomic<uint32_t> news_{0};  // counts regions; sleepers wait for it to change
   std::atomic<bool> stopping_{false};
-  std::mutex sleep_mutex_;
-  std::condition_variable wake_;
-  std::atomic<int> sleepers_{0};
 };
 
 // Threads worth using: the processors this process may run on, capped by a cgroup CPU quota; at
