@@ -31,9 +31,13 @@ Floats random_floats(int64_t n) {
   return values;
 }
 
-// The median of several runs, in seconds, after one that warms up.
+struct Seconds {
+  double median, least;
+};
+
+// Of several runs after one that warms up.
 template <class Body>
-double median_seconds(int runs, Body body) {
+Seconds measured(int runs, Body body) {
   body();
   std::vector<double> seconds;
   for (int i = 0; i < runs; ++i) {
@@ -43,13 +47,15 @@ double median_seconds(int runs, Body body) {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   std::ranges::sort(seconds);
-  return seconds[seconds.size() / 2];
+  return {seconds[seconds.size() / 2], seconds[0]};
 }
 
-void print_row(const std::string& name, double seconds, double flops, double bytes) {
-  std::printf("%-44s %10.1f us", name.c_str(), seconds * 1e6);
-  if (flops > 0) std::printf("  %7.1f GFLOP/s", flops / seconds * 1e-9);
-  if (bytes > 0) std::printf("  %6.1f GB/s", bytes / seconds * 1e-9);
+// Rates are those of the median.
+void print_row(const std::string& name, Seconds seconds, double flops, double bytes) {
+  std::printf("%-42s %10.1f us, least %10.1f", name.c_str(), seconds.median * 1e6,
+              seconds.least * 1e6);
+  if (flops > 0) std::printf("  %6.1f GFLOP/s", flops / seconds.median * 1e-9);
+  if (bytes > 0) std::printf("  %6.1f GB/s", bytes / seconds.median * 1e-9);
   std::printf("\n");
 }
 
@@ -96,7 +102,7 @@ struct Attention {
     const std::vector<int32_t> ids(static_cast<size_t>(rows), 0);
     const StepBatch step{ids, ids, spans, {}};
     const AttentionShape shape{heads.query, heads.kv, heads.width, 0.125f, 0, 0};
-    const double seconds = median_seconds(runs, [&] {
+    const Seconds seconds = measured(runs, [&] {
       backend.attend(step, cache, shape, {q.data(), rows, cols}, {out.data(), rows, cols});
     });
     const double keys = double(length) - double(n_rows - 1) / 2;  // that a row sees, on average
@@ -140,29 +146,28 @@ void measure_rows(Backend& backend) {
     const double bytes = double(rows * kWidth) * 4, wide_bytes = double(rows * kWide) * 4;
     const int runs = rows > 8 ? 51 : 1001;
     print_row(named("norm"),
-              median_seconds(runs,
-                             [&] {
-                               backend.norm(NormKind::kRms, small(x), {weight.data(), kWidth}, {},
-                                            1e-5f, small(y));
-                             }),
+              measured(runs,
+                       [&] {
+                         backend.norm(NormKind::kRms, small(x), {weight.data(), kWidth}, {}, 1e-5f,
+                                      small(y));
+                       }),
               0, 2 * bytes);
-    print_row(named("add"), median_seconds(runs, [&] { backend.add(small(x), small(y), 1e-3f); }),
-              0, 3 * bytes);
-    print_row(
-        named("gate"),
-        median_seconds(runs, [&] { backend.gate(Activation::kSilu, wide(y), wide(x), wide(z)); }),
-        0, 3 * wide_bytes);
-    print_row(named("gate, gelu"),
-              median_seconds(
-                  runs, [&] { backend.gate(Activation::kGeluTanh, wide(y), wide(x), wide(z)); }),
+    print_row(named("add"), measured(runs, [&] { backend.add(small(x), small(y), 1e-3f); }), 0,
+              3 * bytes);
+    print_row(named("gate"),
+              measured(runs, [&] { backend.gate(Activation::kSilu, wide(y), wide(x), wide(z)); }),
               0, 3 * wide_bytes);
+    print_row(
+        named("gate, gelu"),
+        measured(runs, [&] { backend.gate(Activation::kGeluTanh, wide(y), wide(x), wide(z)); }), 0,
+        3 * wide_bytes);
     for (const bool interleaved : {true, false}) {
-      print_row(
-          named(interleaved ? "rotate pairs" : "rotate halves"),
-          median_seconds(
-              runs,
-              [&] { backend.rotate(small(z), 64, {cos.data(), sin.data(), 32, interleaved}); }),
-          0, 2 * bytes);
+      print_row(named(interleaved ? "rotate pairs" : "rotate halves"),
+                measured(runs,
+                         [&] {
+                           backend.rotate(small(z), 64, {cos.data(), sin.data(), 32, interleaved});
+                         }),
+                0, 2 * bytes);
     }
     for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
       const int64_t n_pages = (rows + 15) / 16;
@@ -173,12 +178,12 @@ void measure_rows(Backend& backend) {
       const SequenceSpan span{0, int32_t(rows), 0, int32_t(rows), pages};
       const char* names[] = {"store f32", "store f16", "store bf16", "store q8_0"};
       print_row(named(names[static_cast<int>(type)]),
-                median_seconds(runs,
-                               [&] {
-                                 backend.store_kv({ids, ids, {&span, 1}, {}},
-                                                  {memory->data(), type, 4, 64, n_pages},
-                                                  {x.data(), rows, 256}, {y.data(), rows, 256});
-                               }),
+                measured(runs,
+                         [&] {
+                           backend.store_kv({ids, ids, {&span, 1}, {}},
+                                            {memory->data(), type, 4, 64, n_pages},
+                                            {x.data(), rows, 256}, {y.data(), rows, 256});
+                         }),
                 0, double(rows) * 512 * 4);
     }
   }
@@ -189,22 +194,24 @@ void measure_pool(int n_threads) {
   for (const int64_t chunks : {2, 16, 4096}) {
     std::vector<int64_t> sums(static_cast<size_t>(chunks) * 8);
     constexpr int kRegions = 1000;
-    const double seconds = median_seconds(15, [&] {
+    const Seconds seconds = measured(15, [&] {
       for (int r = 0; r < kRegions; ++r)
         pool->run(chunks, [&](int64_t i) { sums[static_cast<size_t>(i * 8)] += i; });
     });
-    print_row("region of " + std::to_string(chunks) + " empty chunks", seconds / kRegions, 0, 0);
+    print_row("region of " + std::to_string(chunks) + " empty chunks",
+              {seconds.median / kRegions, seconds.least / kRegions}, 0, 0);
   }
   // Bodies of 10 us, one for each thread: what a region adds to them.
   const double body = 10e-6;
-  const double seconds = median_seconds(1001, [&] {
+  const Seconds seconds = measured(1001, [&] {
     pool->run(n_threads, [&](int64_t) {
       const auto begin = std::chrono::steady_clock::now();
       while (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() < body)
         continue;
     });
   });
-  print_row("fork and join of bodies of 10 us", seconds - body, 0, 0);
+  print_row("fork and join of bodies of 10 us", {seconds.median - body, seconds.least - body}, 0,
+            0);
 }
 
 }  // namespace

@@ -13,6 +13,10 @@
 
 namespace realm::cpu {
 
+struct alignas(64) CacheLine {
+  float floats[kLanes];
+};
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, std::shared_ptr<ThreadPool> pool);
@@ -56,6 +60,7 @@ class CpuBackend final : public Backend {
 
   const Kernels& kernels_;
   std::shared_ptr<ThreadPool> pool_;
+  std::vector<CacheLine> states_;  // of attention that is shared out by stretches of keys; grows
 };
 
 }  // namespace realm::cpu

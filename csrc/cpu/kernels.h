@@ -11,11 +11,13 @@
 
 namespace realm::cpu {
 
-constexpr int kLanes = 16;      // output rows of a weight panel, tokens of a KV tile
-constexpr int kMaxQueries = 8;  // query vectors that attend() takes together
+constexpr int kLanes = 16;       // output rows of a weight panel, tokens of a KV tile
+constexpr int kMaxQueries = 64;  // query vectors that attend() takes together
 constexpr int kMaxHeadWidth = 512;
+constexpr int kBlockKeys = 64;      // keys that attention weighs together
+constexpr int kStretchKeys = 1024;  // keys whose result may be computed apart and merged
 
-// One call of attend(): up to kMaxQueries query vectors over the same K and V pages of one KV head.
+// Up to kMaxQueries query vectors over the same K and V pages of one KV head.
 struct AttendArgs {
   KvType type;
   int head_width;  // of q, k and v
@@ -29,6 +31,7 @@ struct AttendArgs {
   const uint8_t* pool;   // this KV head's part of page 0
   int64_t page_bytes;    // from a page to the next
   const int32_t* pages;  // page of tile i: the keys 16 i .. 16 i + 15
+  float* scratch;        // attend_scratch_floats(), aligned to 64 bytes
 };
 
 struct Kernels {
@@ -61,7 +64,14 @@ struct Kernels {
   // Writes one token's key and value of one KV head at `lane` of its page.
   void (*store_kv)(KvType type, int head_width, const float* k, const float* v, uint8_t* page,
                    int lane);
-  void (*attend)(const AttendArgs& args);
+
+  // Attention over the keys 1024 * stretch .. + 1023. `states` is written: for each query
+  // attend_state_floats(), aligned to 64 bytes. The states of a query's stretches are merged in
+  // ascending order into the first one's, and finished: only that writes args.out. merge spoils
+  // `part`.
+  void (*attend)(const AttendArgs& args, int64_t stretch, float* states);
+  void (*merge_attention)(const AttendArgs& args, int64_t stretch, float* part, float* total);
+  void (*finish_attention)(const AttendArgs& args, float* states);
 };
 
 // One per translation unit cpu/isa_*.cpp; null where this architecture does not have the level.

@@ -47,11 +47,13 @@ INLINE Vec16 min(Vec16 a, Vec16 b) {
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }
+// Whether any lane of a is below that of b.
+INLINE bool any_less(Vec16 a, Vec16 b) {
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ) != 0;
+}
 // 2^n times a, for integral n in [-126, 127].
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
-  const __m512i bits =
-      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23);
-  return {_mm512_mul_ps(a.v, _mm512_castsi512_ps(bits))};
+  return {_mm512_scalef_ps(a.v, n.v)};
 }
 INLINE Vec16 load_f16(const unsigned short* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
@@ -106,6 +108,10 @@ INLINE Vec16 min(Vec16 a, Vec16 b) {
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
   return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
           _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
+}
+INLINE bool any_less(Vec16 a, Vec16 b) {
+  return _mm256_movemask_ps(_mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ),
+                                         _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))) != 0;
 }
 INLINE __m256 pow2_half(__m256 n) {
   const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
@@ -177,6 +183,11 @@ INLINE Vec16 min(Vec16 a, Vec16 b) {
 }
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
   REALM_EACH_QUARTER(vbslq_f32(vcltq_f32(a.q[i], b.q[i]), x.q[i], y.q[i]));
+}
+INLINE bool any_less(Vec16 a, Vec16 b) {
+  uint32x4_t any = vcltq_f32(a.q[0], b.q[0]);
+  for (int i = 1; i < 4; ++i) any = vorrq_u32(any, vcltq_f32(a.q[i], b.q[i]));
+  return vmaxvq_u32(any) != 0;
 }
 INLINE float32x4_t pow2_quarter(float32x4_t n) {
   const int32x4_t biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
@@ -251,6 +262,11 @@ INLINE Vec16 max(Vec16 a, Vec16 b) {
 }
 INLINE Vec16 min(Vec16 a, Vec16 b) {
   return {a.v < b.v ? a.v : b.v};
+}
+INLINE bool any_less(Vec16 a, Vec16 b) {
+  bool any = false;
+  for (int i = 0; i < 16; ++i) any = any || a.v[i] < b.v[i];
+  return any;
 }
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
   // Adding 1.5 * 2^23 leaves the integer n in the low bits, without a conversion that NaN could

@@ -1,47 +1,17 @@
-// Every kernel of every CPU level: close to a double-precision reference, and bit-equal to the
+// The row kernels of every CPU level: close to a double-precision reference, and bit-equal to the
 // baseline level.
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "base/half.h"
-#include "cpp/harness.h"
-#include "cpu/dispatch.h"
-#include "cpu/kv_layout.h"
+#include "cpp/levels.h"
 
 using namespace realm;
 using namespace realm::cpu;
+using test::at_every_level, test::Floats, test::random_floats, test::same_bits;
 
 namespace {
-
-using Floats = std::vector<float>;
-
-Floats random_floats(size_t n, unsigned seed, float spread = 2.0f) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  Floats values(n);
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-bool same_bits(const Floats& a, const Floats& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// Runs `body(kernels)` at each level of this machine; all results must have the baseline's bits,
-// which it returns.
-template <class Body>
-Floats at_every_level(Body body) {
-  const Floats baseline = body(kernels_for(CpuLevel::kBaseline));
-  for (const CpuLevel level : supported_cpu_levels()) {
-    const bool same = same_bits(body(kernels_for(level)), baseline);
-    if (!same)
-      test::report_failure(__FILE__, __LINE__, concat("other bits at ", cpu_level_name(level)));
-  }
-  return baseline;
-}
 
 double relative_error(double value, double truth) {
   return std::abs(value - truth) / std::max(std::abs(truth), 1e-30);
@@ -193,143 +163,6 @@ TEST(rotation_turns_pairs) {
       const size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + 4;
       EXPECT(test::near(out[a], double(in[a]) * cosines[i] - double(in[b]) * sines[i], 1e-6));
       EXPECT(test::near(out[b], double(in[b]) * cosines[i] + double(in[a]) * sines[i], 1e-6));
-    }
-  }
-}
-
-namespace {
-
-// A small paged cache of one KV head whose pages lie in a shuffled order, with NaN where nothing
-// was written.
-struct Cache {
-  int width;
-  KvType type;
-  int64_t n_tokens;
-  KvLayout layout = kv_layout(type, width);
-  std::vector<int32_t> pages;
-  std::vector<uint8_t> pool;
-  Floats keys = random_floats(static_cast<size_t>(n_tokens * width), 10, 1.0f);
-  Floats values = random_floats(static_cast<size_t>(n_tokens * width), 11, 1.0f);
-
-  Cache(const Kernels& kernels, KvType t, int w, int64_t n) : width(w), type(t), n_tokens(n) {
-    const int64_t n_pages = (n + 15) / 16;
-    for (int64_t i = 0; i < n_pages; ++i)
-      pages.push_back(static_cast<int32_t>((i * 7 + 3) % n_pages));
-    if (n_pages % 7 == 0)
-      for (int64_t i = 0; i < n_pages; ++i) pages[size_t(i)] = int32_t(n_pages - 1 - i);
-    pool.assign(static_cast<size_t>(n_pages * layout.bytes), 0xff);
-    for (int64_t i = 0; i < n; ++i) {
-      const auto at = static_cast<size_t>(i * w);
-      uint8_t* page = pool.data() + pages[static_cast<size_t>(i / 16)] * layout.bytes;
-      kernels.store_kv(type, w, &keys[at], &values[at], page, static_cast<int>(i % 16));
-    }
-  }
-};
-
-struct Query {
-  int64_t first_key, last_key;
-};
-
-Floats attend_all(const Kernels& kernels, const Cache& cache, const Floats& q,
-                  const std::vector<Query>& queries, int together, float softcap) {
-  const auto width = static_cast<size_t>(cache.width);
-  Floats out(queries.size() * width, -1.0f);
-  for (size_t begin = 0; begin < queries.size(); begin += static_cast<size_t>(together)) {
-    AttendArgs args{};
-    args.type = cache.type;
-    args.head_width = cache.width;
-    args.n_queries =
-        static_cast<int>(std::min(queries.size() - begin, static_cast<size_t>(together)));
-    for (int i = 0; i < args.n_queries; ++i) {
-      const size_t at = begin + static_cast<size_t>(i);
-      args.q[i] = &q[at * width];
-      args.out[i] = &out[at * width];
-      args.first_key[i] = queries[at].first_key;
-      args.last_key[i] = queries[at].last_key;
-    }
-    args.scale = 0.3f;
-    args.softcap = softcap;
-    args.pool = cache.pool.data();
-    args.page_bytes = cache.layout.bytes;
-    args.pages = cache.pages.data();
-    kernels.attend(args);
-  }
-  return out;
-}
-
-std::vector<double> attend_in_double(const Cache& cache, const float* q, Query query,
-                                     double softcap) {
-  const int width = cache.width;
-  std::vector<double> weights, out(static_cast<size_t>(width), 0.0);
-  double total = 0;
-  for (int64_t key = query.first_key; key <= query.last_key; ++key) {
-    double score = 0;
-    for (int d = 0; d < width; ++d)
-      score += double(q[d]) * cache.keys[static_cast<size_t>(key * width + d)];
-    score *= double(0.3f);
-    if (softcap > 0) score = softcap * std::tanh(score / softcap);
-    weights.push_back(std::exp(score));
-    total += weights.back();
-  }
-  for (size_t i = 0; i < weights.size(); ++i) {
-    for (int d = 0; d < width; ++d) {
-      const auto at = static_cast<size_t>((query.first_key + int64_t(i)) * width + d);
-      out[static_cast<size_t>(d)] += weights[i] / total * cache.values[at];
-    }
-  }
-  return out;
-}
-
-double tolerance(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return 3e-6;
-    case KvType::kF16:
-      return 2e-3;
-    case KvType::kBF16:
-      return 4e-2;
-    case KvType::kQ8_0:
-      return 4e-2;
-  }
-  return 0;
-}
-
-}  // namespace
-
-TEST(attention_matches_double_precision_and_ignores_unwritten_keys) {
-  const std::vector<Query> queries = {{0, 0},   {0, 40}, {3, 15}, {16, 31},
-                                      {30, 40}, {0, 39}, {17, 40}};
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0}) {
-    for (const int width : {8, 64, 80, 96, 128}) {
-      for (const float softcap : {0.0f, 2.0f}) {
-        const Floats q = random_floats(queries.size() * static_cast<size_t>(width), 12, 1.0f);
-        const Floats out = at_every_level([&](const Kernels& kernels) {
-          const Cache cache(kernels, type, width, 41);
-          return attend_all(kernels, cache, q, queries, 8, softcap);
-        });
-        const Cache cache(kernels_for(CpuLevel::kBaseline), type, width, 41);
-        for (size_t i = 0; i < queries.size(); ++i) {
-          const auto truth =
-              attend_in_double(cache, &q[i * size_t(width)], queries[i], double(softcap));
-          for (size_t d = 0; d < size_t(width); ++d) {
-            EXPECT(test::near(out[i * size_t(width) + d], truth[d], tolerance(type)));
-          }
-        }
-      }
-    }
-  }
-}
-
-TEST(a_query_has_the_same_bits_alone_and_in_company) {
-  std::vector<Query> queries;
-  for (int64_t i = 0; i < 41; ++i) queries.push_back({i > 20 ? i - 20 : 0, i});
-  const Floats q = random_floats(queries.size() * 64, 13, 1.0f);
-  for (const CpuLevel level : supported_cpu_levels()) {
-    const Kernels& kernels = kernels_for(level);
-    const Cache cache(kernels, KvType::kF16, 64, 41);
-    const Floats alone = attend_all(kernels, cache, q, queries, 1, 0);
-    for (const int together : {2, 3, 4, 5, 8}) {
-      EXPECT(same_bits(attend_all(kernels, cache, q, queries, together, 0), alone));
     }
   }
 }
