@@ -75,7 +75,8 @@ struct Product {
   Matrix out;
 };
 
-// Encoded rows in host memory, kept alive by `owner`.
+// Encoded rows in host memory. A backend may keep them as long as it holds `owner`; without one
+// they are valid during the call only, to be copied or packed.
 struct WeightBytes {
   DType dtype;
   int64_t rows, cols;

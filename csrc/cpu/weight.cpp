@@ -1,5 +1,9 @@
 #include "cpu/weight.h"
 
+#include <algorithm>
+#include <cstring>
+#include <new>
+
 #include "base/error.h"
 
 namespace realm::cpu {
@@ -14,6 +18,14 @@ CpuWeight::CpuWeight(const WeightBytes& source)
          " got ", source.bytes.size(), " bytes");
   }
   row_bytes_ = static_cast<int64_t>(*row_bytes);
+  if (source.owner) return;
+  constexpr std::align_val_t kAlignment{64};
+  auto* memory =
+      static_cast<std::byte*>(::operator new(std::max<size_t>(source.bytes.size(), 1), kAlignment));
+  source_.owner =
+      std::shared_ptr<std::byte>(memory, [](std::byte* p) { ::operator delete(p, kAlignment); });
+  std::memcpy(memory, source.bytes.data(), source.bytes.size());
+  source_.bytes = {memory, source.bytes.size()};
 }
 
 void CpuWeight::decode(const Kernels& kernels, int64_t row, int64_t first, int64_t n,

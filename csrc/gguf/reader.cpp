@@ -135,6 +135,10 @@ void GgufFile::read_rows_f32(const TensorInfo& info, uint64_t first_row, uint64_
   }
 }
 
+bool GgufFile::in_memory(const TensorInfo& info) const {
+  return parts_[info.part]->in_memory();
+}
+
 std::span<const std::byte> GgufFile::view(const TensorInfo& info) const {
   return parts_[info.part]->bytes().subspan(info.offset, info.bytes);
 }

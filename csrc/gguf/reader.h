@@ -70,6 +70,8 @@ class GgufFile {
   void read_f32(const TensorInfo& info, float* out) const;
   void read_rows_f32(const TensorInfo& info, uint64_t first_row, uint64_t n_rows, float* out) const;
 
+  // Whether the file was given as bytes, so that view() costs and risks nothing.
+  bool in_memory(const TensorInfo& info) const;
   // The encoded bytes in place, alive as long as this object. The first call for a file on disk
   // maps it: if another process then shortens the file, touching the view ends this process
   // (SIGBUS).

@@ -27,7 +27,9 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
     model->vocabulary_ = std::make_shared<const Vocabulary>(file->metadata());
   }
   model->backend_ = make_cpu_backend(options.n_threads);
-  model->weights_ = load_weights(file, model->config_, *model->backend_, options.load);
+  LoadOptions load = options.load;
+  load.n_threads = options.n_threads;
+  model->weights_ = load_weights(file, model->config_, *model->backend_, load);
   model->file_ = std::move(file);
   return model;
 }

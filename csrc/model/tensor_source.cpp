@@ -5,19 +5,12 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "quant/formats.h"
 
 namespace realm {
 
 namespace {
-
-// Memory of our own for a tensor's bytes, aligned for any kernel; not cleared, since it is read
-// into at once.
-std::shared_ptr<std::byte> make_bytes(uint64_t n) {
-  constexpr std::align_val_t kAlignment{64};
-  auto* memory = static_cast<std::byte*>(::operator new(std::max<uint64_t>(n, 1), kAlignment));
-  return {memory, [](std::byte* p) { ::operator delete(p, kAlignment); }};
-}
 
 Shape shape_of(std::initializer_list<int64_t> extents) {
   const std::vector<uint64_t> counts(extents.begin(), extents.end());
@@ -33,11 +26,23 @@ std::span<const uint64_t> significant(const Shape& shape) {
 
 }  // namespace
 
+std::span<std::byte> StagingMemory::at_least(uint64_t bytes) {
+  if (bytes > bytes_) {
+    memory_.reset();  // before the larger one is taken
+    bytes_ = 0;
+    memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment, std::nothrow)));
+    if (!memory_) fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(bytes));
+    bytes_ = bytes;
+  }
+  return {memory_.get(), bytes};
+}
+
 TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend,
                            const LoadOptions& options)
     : file_(std::move(file)),
       backend_(backend),
       options_(options),
+      pool_(ThreadPool::shared(options.n_threads > 0 ? options.n_threads : usable_processors())),
       taken_(file_->tensors().size(), false) {
   for (const gguf::TensorInfo& info : file_->tensors()) bytes_total_ += info.bytes;
 }
@@ -60,10 +65,22 @@ WeightBytes TensorSource::fetch(const std::string& name, const Shape& needed) {
   bytes_ += info.bytes;
   report(info.bytes);
   if (options_.mapped) return {info.dtype, rows, cols, file_->view(info), file_};
-  const auto memory = make_bytes(info.bytes);
-  const std::span<std::byte> bytes(memory.get(), info.bytes);
-  file_->read(info, bytes);
-  return {info.dtype, rows, cols, bytes, memory};
+  return {info.dtype, rows, cols, file_->in_memory(info) ? file_->view(info) : stage(info),
+          nullptr};
+}
+
+// All threads read: one alone copies at a fraction of what the memory can take. A file that was
+// shortened since it was opened is an error here, not a signal.
+std::span<const std::byte> TensorSource::stage(const gguf::TensorInfo& info) {
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  const std::span<std::byte> bytes = staging_.at_least(info.bytes);
+  const auto n_pieces = static_cast<int64_t>((info.bytes + kPiece - 1) / kPiece);
+  pool_->run_ranges(n_pieces, 1, [&](int64_t begin, int64_t end) {
+    const uint64_t first = static_cast<uint64_t>(begin) * kPiece,
+                   last = std::min(static_cast<uint64_t>(end) * kPiece, info.bytes);
+    file_->read_at(info, first, bytes.subspan(first, last - first));
+  });
+  return bytes;
 }
 
 void TensorSource::report(uint64_t bytes) {

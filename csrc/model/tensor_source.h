@@ -1,14 +1,34 @@
 // Fetching a model file's tensors by name for a backend: shapes are checked, what was fetched is
-// remembered, and what was not is refused at the end.
+// remembered, and what was not is refused at the end. A file on disk is read into one piece of
+// memory, tensor after tensor, which the backend copies or packs: beside its weights a model that
+// loads takes the memory of its largest tensor.
 #pragma once
 
 #include <memory>
+#include <new>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "model/weights.h"
 
 namespace realm {
+
+// Memory that is filled again and again; it grows, is not cleared, and is aligned for any kernel.
+class StagingMemory {
+ public:
+  // Throws kOutOfMemory. What it held before is lost.
+  std::span<std::byte> at_least(uint64_t bytes);
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Release {
+    void operator()(std::byte* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  std::unique_ptr<std::byte, Release> memory_;
+  uint64_t bytes_ = 0;
+};
 
 class TensorSource {
  public:
@@ -35,12 +55,16 @@ class TensorSource {
 
  private:
   const gguf::TensorInfo& take(const std::string& name, const Shape& needed);
+  // Valid until the next fetch, unless mapped.
   WeightBytes fetch(const std::string& name, const Shape& needed);
+  std::span<const std::byte> stage(const gguf::TensorInfo& info);
   void report(uint64_t bytes);
 
   std::shared_ptr<const gguf::GgufFile> file_;
   Backend& backend_;
   const LoadOptions& options_;
+  std::shared_ptr<ThreadPool> pool_;
+  StagingMemory staging_;
   std::vector<bool> taken_;
   std::vector<std::unique_ptr<Buffer>> vectors_;
   uint64_t bytes_ = 0, bytes_done_ = 0, bytes_total_ = 0;

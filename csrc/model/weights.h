@@ -52,6 +52,7 @@ struct ModelWeights {
 struct LoadOptions {
   bool mapped = false;  // use the file's pages in place: instant, and at the mercy of whoever can
                         // truncate the file
+  int n_threads = 0;    // that read; 0: every processor this process may use
   // Called as loading goes on; false cancels (kCancelled).
   std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress;
 };
