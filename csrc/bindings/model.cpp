@@ -8,11 +8,13 @@
 
 #include "backend/registry.h"
 #include "base/error.h"
+#include "bindings/adapter_source.h"
 #include "bindings/bindings.h"
 #include "bindings/gguf_source.h"
 #include "bindings/gil.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
+#include "bindings/shapes.h"
 #include "model/solo_sequence.h"
 
 namespace py = pybind11;
@@ -56,12 +58,16 @@ struct LoadProgress {
 
 std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device,
                             std::optional<int> threads, const std::string& weights,
-                            std::optional<Progress> progress) {
+                            std::optional<Progress> progress,
+                            const std::vector<std::pair<AdapterLike, float>>& merge,
+                            const std::optional<std::string>& merge_dtype) {
   check_device(device);
   REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
   ModelOptions options;
   options.n_threads = threads.value_or(0);
   options.load.mapped = is_mapped(weights);
+  options.merge = adapter_sources(merge);
+  if (merge_dtype) options.load.merge_type = format_named(*merge_dtype).dtype;
   const auto file = open_gguf(source);
   LoadProgress report{std::move(progress), {}};
   std::shared_ptr<Model> model;
@@ -149,7 +155,10 @@ void bind_model(py::module_& m) {
   py::class_<Model, std::shared_ptr<Model>>(m, "Model")
       .def(py::init(&load), py::arg("source"), py::kw_only(), py::arg("device") = "auto",
            py::arg("threads") = py::none(), py::arg("weights") = "packed",
-           py::arg("progress") = py::none())
+           py::arg("progress") = py::none(),
+           py::arg("merge") = std::vector<std::pair<AdapterLike, float>>(),
+           py::arg("merge_dtype") = py::none())
+      .def_property_readonly("merged", [](const Model& self) { return self.weights().merged; })
       .def_property_readonly("config", &Model::config, py::return_value_policy::reference_internal)
       .def_property_readonly("weight_bytes", [](const Model& self) { return self.weights().bytes; })
       .def_property_readonly("vocabulary", &Model::vocabulary)

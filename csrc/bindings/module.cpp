@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_requantize(m);
   bind_sampling(m);
   bind_vocabulary(m);
+  bind_merge(m);
   bind_model(m);
   bind_session(m);
   bind_engine(m);

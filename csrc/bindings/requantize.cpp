@@ -3,7 +3,6 @@
 #include "gguf/requantize.h"
 
 #include <optional>
-#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
@@ -11,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/buffers.h"
 #include "bindings/gil.h"
+#include "bindings/progress_call.h"
 #include "bindings/shapes.h"
 #include "gguf/mixes.h"
 
@@ -23,34 +23,6 @@ namespace {
 using gguf::RequantizedTensor;
 using gguf::RequantizeOptions;
 using gguf::RequantizeReport;
-
-using Progress = std::function<void(uint64_t, uint64_t)>;
-
-// Calls the caller's function and lets signals in. What Python raises is kept and cancels the work;
-// the core never sees a Python exception.
-class ProgressCall {
- public:
-  explicit ProgressCall(Progress progress) : progress_(std::move(progress)) {}
-
-  bool operator()(uint64_t done, uint64_t total) {
-    const Locked locked;
-    try {
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (progress_) progress_(done, total);
-    } catch (py::error_already_set& error) {
-      raised_.emplace(std::move(error));
-    }
-    return !raised_;
-  }
-
-  void rethrow() const {
-    if (raised_) throw *raised_;
-  }
-
- private:
-  Progress progress_;
-  std::optional<py::error_already_set> raised_;
-};
 
 RequantizeReport run_unlocked(const std::string& in, const std::string& out,
                               const RequantizeOptions& options) {

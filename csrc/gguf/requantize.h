@@ -11,8 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/dtype.h"
-#include "tensor/shape.h"
+#include "gguf/rewriter.h"
 
 namespace realm::gguf {
 
@@ -30,19 +29,6 @@ struct RequantizeOptions {
   // Called on the calling thread after every few megabytes, with the bytes of input done and in
   // all. Returning false cancels.
   std::function<bool(uint64_t done, uint64_t total)> progress;
-};
-
-struct RequantizedTensor {
-  std::string name;
-  DType from = DType::kF32;
-  DType to = DType::kF32;
-  Shape shape;
-  uint64_t bytes_in = 0;
-  uint64_t bytes_out = 0;
-  // sqrt(mean((out - in)^2)) of the decoded values, and that over sqrt(mean(in^2)). 0 when the
-  // tensor was copied or nothing was measured.
-  double rms_error = 0;
-  double relative_error = 0;
 };
 
 struct RequantizeReport {

@@ -2,6 +2,7 @@
 
 #include "backend/registry.h"
 #include "base/error.h"
+#include "model/adapter_layout.h"
 #include "model/fingerprint.h"
 
 namespace realm {
@@ -27,8 +28,11 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
     model->vocabulary_ = std::make_shared<const Vocabulary>(file->metadata());
   }
   model->backend_ = make_cpu_backend(options.n_threads);
+  model->layout_ =
+      std::make_shared<const lora::BaseLayout>(realm::adapter_layout(file, model->config_));
   LoadOptions load = options.load;
   load.n_threads = options.n_threads;
+  if (!options.merge.empty()) load.merge = make_merge(model->layout_, options.merge);
   model->weights_ = load_weights(file, model->config_, *model->backend_, load);
   model->file_ = std::move(file);
   return model;

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "gguf/reader.h"
 #include "model/config.h"
+#include "model/merge_adapters.h"
 #include "model/vocabulary.h"
 #include "model/weights.h"
 
@@ -20,6 +21,8 @@ namespace realm {
 struct ModelOptions {
   int n_threads = 0;  // 0: every processor this process may use
   LoadOptions load;
+  // Merged into the weights as they are loaded.
+  AdapterSources merge;
 };
 
 class Model {
@@ -31,6 +34,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const gguf::Metadata& metadata() const { return file_->metadata(); }
   const ModelWeights& weights() const { return weights_; }
+  // What adapters may know of this model, as its file has it.
+  const std::shared_ptr<const lora::BaseLayout>& adapter_layout() const { return layout_; }
   // Null when the file has none: such a model takes and gives token ids only.
   const std::shared_ptr<const Vocabulary>& vocabulary() const { return vocabulary_; }
 
@@ -52,6 +57,7 @@ class Model {
   std::shared_ptr<const gguf::GgufFile> file_;
   ModelConfig config_;
   std::shared_ptr<const Vocabulary> vocabulary_;
+  std::shared_ptr<const lora::BaseLayout> layout_;
   std::unique_ptr<Backend> backend_;
   ModelWeights weights_;  // after the backend, so destroyed before it
   const OwnerProcess owner_;

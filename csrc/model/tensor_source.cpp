@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "lora/merge_file.h"
 #include "quant/formats.h"
 
 namespace realm {
@@ -47,6 +48,33 @@ TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& 
   for (const gguf::TensorInfo& info : file_->tensors()) bytes_total_ += info.bytes;
 }
 
+bool TensorSource::has(const std::string& name) const {
+  const bool is_added = options_.merge && name == "output.weight" && options_.merge->unties();
+  return file_->find(name) != nullptr || is_added || merged_bias(name);
+}
+
+std::optional<std::vector<float>> TensorSource::merged_bias(const std::string& name) const {
+  constexpr std::string_view kBias = ".bias";
+  if (!options_.merge || !name.ends_with(kBias)) return std::nullopt;
+  return options_.merge->bias(std::string_view(name).substr(0, name.size() - kBias.size()));
+}
+
+// Decodes, changes and encodes a tensor; the file's own bytes stay as they are.
+WeightBytes TensorSource::merged_bytes(const gguf::Rewrite& rewrite, int64_t rows, int64_t cols) {
+  const Format& to = format_of(rewrite.to);
+  const auto n_bytes = tensor_bytes(to, rewrite.source->shape);
+  REALM_CHECK(n_bytes && to.encode, "tensor ", quoted(rewrite.name), " cannot be merged as ",
+              to.name, "; name another type");
+  const auto memory = make_bytes(*n_bytes);
+  std::byte* end = memory.get();
+  const auto pool =
+      ThreadPool::shared(options_.n_threads > 0 ? options_.n_threads : usable_processors());
+  gguf::Rewriter rewriter(*file_, *pool, true, {});
+  merged_.push_back(rewriter.run(
+      rewrite, [&](std::span<const std::byte> bytes) { end = std::ranges::copy(bytes, end).out; }));
+  return {rewrite.to, rows, cols, {memory.get(), *n_bytes}, memory};
+}
+
 const gguf::TensorInfo& TensorSource::take(const std::string& name, const Shape& needed) {
   const gguf::TensorInfo* info = file_->find(name);
   if (!info) fail(ErrorCode::kFormat, "tensor ", quoted(name), " is missing");
@@ -59,11 +87,20 @@ const gguf::TensorInfo& TensorSource::take(const std::string& name, const Shape&
 }
 
 WeightBytes TensorSource::fetch(const std::string& name, const Shape& needed) {
-  const gguf::TensorInfo& info = take(name, needed);
+  const bool is_own_head = !file_->find(name) && has(name);  // of a base that ties its ends
+  const gguf::TensorInfo& info = take(is_own_head ? "token_embd.weight" : name, needed);
   const auto rows = static_cast<int64_t>(needed.rows());
   const auto cols = static_cast<int64_t>(needed.row_elements());
+  report(is_own_head ? 0 : info.bytes);
+  if (options_.merge) {
+    const auto rewrite = lora::plan_rewrite(*file_, *options_.merge, name, options_.merge_type);
+    if (rewrite.change) {
+      const WeightBytes merged = merged_bytes(rewrite, rows, cols);
+      bytes_ += merged.bytes.size();
+      return merged;
+    }
+  }
   bytes_ += info.bytes;
-  report(info.bytes);
   if (options_.mapped) return {info.dtype, rows, cols, file_->view(info), file_};
   return {info.dtype, rows, cols, file_->in_memory(info) ? file_->view(info) : stage(info),
           nullptr};
@@ -121,6 +158,10 @@ std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n)
   const gguf::TensorInfo& info = take(name, shape_of({n}));
   std::vector<float> values(static_cast<size_t>(n));
   file_->read_f32(info, values.data());
+  if (options_.merge) {
+    const auto rewrite = lora::plan_rewrite(*file_, *options_.merge, name, {});
+    if (rewrite.change) rewrite.change(0, 1, values.data());
+  }
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
       fail(ErrorCode::kFormat, "tensor ", quoted(name), ": element ", i, " is ", values[i]);
@@ -132,7 +173,8 @@ std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n)
 }
 
 Vector TensorSource::vector(const std::string& name, int64_t n) {
-  const std::vector<float> values = host_vector(name, n);
+  const bool is_new = !file_->find(name) && has(name);
+  const std::vector<float> values = is_new ? *merged_bias(name) : host_vector(name, n);
   auto buffer = backend_.allocate(values.size() * sizeof(float));
   backend_.upload(values.data(), buffer->data(), values.size() * sizeof(float));
   const Vector view{reinterpret_cast<const float*>(buffer->data()), n};

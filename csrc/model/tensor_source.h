@@ -35,7 +35,8 @@ class TensorSource {
   TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend,
                const LoadOptions& options);
 
-  bool has(const std::string& name) const { return file_->find(name) != nullptr; }
+  // In the file, or because an adapter adds it.
+  bool has(const std::string& name) const;
 
   std::unique_ptr<Weight> matrix(const std::string& name, int64_t rows, int64_t cols);
   // [experts, rows, cols]: one weight, in which the experts' rows follow one another.
@@ -52,8 +53,12 @@ class TensorSource {
   // Throws kFormat if the file has tensors that nobody asked for; gives the memory of the vectors.
   std::vector<std::unique_ptr<Buffer>> finish();
   uint64_t bytes() const { return bytes_; }
+  // What merging adapters did to tensors so far.
+  std::vector<gguf::RequantizedTensor> take_merged() { return std::move(merged_); }
 
  private:
+  WeightBytes merged_bytes(const gguf::Rewrite& rewrite, int64_t rows, int64_t cols);
+  std::optional<std::vector<float>> merged_bias(const std::string& name) const;
   const gguf::TensorInfo& take(const std::string& name, const Shape& needed);
   // Valid until the next fetch, unless mapped.
   WeightBytes fetch(const std::string& name, const Shape& needed);
@@ -67,6 +72,7 @@ class TensorSource {
   StagingMemory staging_;
   std::vector<bool> taken_;
   std::vector<std::unique_ptr<Buffer>> vectors_;
+  std::vector<gguf::RequantizedTensor> merged_;
   uint64_t bytes_ = 0, bytes_done_ = 0, bytes_total_ = 0;
 };
 

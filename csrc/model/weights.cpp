@@ -173,6 +173,7 @@ ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const Mode
   }
   weights.head_bias = source.optional_vector("output.bias", config.n_vocab);
   weights.bytes = source.bytes();
+  weights.merged = source.take_merged();
   weights.vectors = source.finish();
   return weights;
 }

@@ -11,6 +11,8 @@
 
 #include "backend/backend.h"
 #include "gguf/reader.h"
+#include "gguf/rewriter.h"
+#include "lora/merge.h"
 #include "model/config.h"
 #include "model/rope.h"
 
@@ -45,6 +47,7 @@ struct ModelWeights {
   RopeFactors rope_factors;
   std::vector<std::unique_ptr<Buffer>> vectors;  // memory of the small vectors
   uint64_t bytes = 0;                            // of all weights, as stored
+  std::vector<gguf::RequantizedTensor> merged;   // that adapters were merged into
 
   const Weight& head() const { return own_head ? *own_head : *embedding; }
 };
@@ -52,7 +55,11 @@ struct ModelWeights {
 struct LoadOptions {
   bool mapped = false;  // use the file's pages in place: instant, and at the mercy of whoever can
                         // truncate the file
-  int n_threads = 0;    // that read; 0: every processor this process may use
+  int n_threads = 0;    // that read and merge; 0: every processor this process may use
+  // Adapters to merge into the weights, null for none, and the type of the matrices that they
+  // change; none: each keeps its own.
+  std::shared_ptr<const lora::Merge> merge;
+  std::optional<DType> merge_type;
   // Called as loading goes on; false cancels (kCancelled).
   std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress;
 };
