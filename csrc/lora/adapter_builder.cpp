@@ -148,20 +148,20 @@ class Builder {
     };
     for (const std::string& name : config.target_modules) {
       keep(some_module([&](const Module& m) { return ends_with(m, name); }),
-           concat("target_modules ", quoted(name)));
+           concat("target_modules ", name));
     }
     for (const std::string& name : config.modules_to_save) {
       keep(
           some_module([&](const Module& m) { return ends_with(m, name) && m.find(Role::kWeight); }),
-          concat("modules_to_save ", quoted(name)));
+          concat("modules_to_save ", name));
     }
     for (const auto& [pattern, number] : config.rank_pattern) {
       keep(some_module([&](const Module& m) { return pattern.matches_module(m.name); }),
-           concat("rank_pattern ", quoted(pattern.text())));
+           concat("rank_pattern ", pattern.text()));
     }
     for (const auto& [pattern, number] : config.alpha_pattern) {
       keep(some_module([&](const Module& m) { return pattern.matches_module(m.name); }),
-           concat("alpha_pattern ", quoted(pattern.text())));
+           concat("alpha_pattern ", pattern.text()));
     }
     for (const int64_t layer : config.layers_to_transform) {
       keep(some_module([&](const Module& m) { return m.layers_named.contains(layer); }),
