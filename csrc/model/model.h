@@ -20,9 +20,9 @@ namespace realm {
 
 struct ModelOptions {
   int n_threads = 0;  // 0: every processor this process may use
-  LoadOptions load;
+  LoadOptions load{};
   // Merged into the weights as they are loaded.
-  AdapterSources merge;
+  AdapterSources merge{};
 };
 
 class Model {

@@ -58,10 +58,10 @@ struct LoadOptions {
   int n_threads = 0;    // that read and merge; 0: every processor this process may use
   // Adapters to merge into the weights, null for none, and the type of the matrices that they
   // change; none: each keeps its own.
-  std::shared_ptr<const lora::Merge> merge;
-  std::optional<DType> merge_type;
+  std::shared_ptr<const lora::Merge> merge{};
+  std::optional<DType> merge_type{};
   // Called as loading goes on; false cancels (kCancelled).
-  std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress;
+  std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress{};
 };
 
 // Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are
