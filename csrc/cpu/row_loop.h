@@ -13,10 +13,8 @@ void CpuBackend::for_each_row(int64_t rows, int64_t cols, Body body) {
       1 << 14;  // about 2 us of work: below that a fork costs more than it gains
   const int64_t rows_per_chunk =
       std::max<int64_t>(1, kElementsPerChunk / std::max<int64_t>(1, cols));
-  const int64_t n_chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
-  pool_->run(n_chunks, [&](int64_t chunk) {
-    const int64_t end = std::min(rows, (chunk + 1) * rows_per_chunk);
-    for (int64_t row = chunk * rows_per_chunk; row < end; ++row) body(row);
+  pool_->run_ranges(rows, rows_per_chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
   });
 }
 

@@ -55,6 +55,15 @@ INLINE bool any_less(Vec16 a, Vec16 b) {
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
   return {_mm512_scalef_ps(a.v, n.v)};
 }
+// The even lanes exchanged with the odd ones.
+INLINE Vec16 swap_pairs(Vec16 a) {
+  return {_mm512_permute_ps(a.v, 0xb1)};
+}
+// Eight floats, each twice.
+INLINE Vec16 load_doubled(const float* p) {
+  const __m512i lanes = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+  return {_mm512_permutexvar_ps(lanes, _mm512_castps256_ps512(_mm256_loadu_ps(p)))};
+}
 INLINE Vec16 load_f16(const unsigned short* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
 }
@@ -119,6 +128,14 @@ INLINE __m256 pow2_half(__m256 n) {
 }
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
   return {_mm256_mul_ps(a.lo, pow2_half(n.lo)), _mm256_mul_ps(a.hi, pow2_half(n.hi))};
+}
+INLINE Vec16 swap_pairs(Vec16 a) {
+  return {_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)};
+}
+INLINE Vec16 load_doubled(const float* p) {
+  const __m256 a = _mm256_loadu_ps(p);
+  return {_mm256_permutevar8x32_ps(a, _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0)),
+          _mm256_permutevar8x32_ps(a, _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4))};
 }
 INLINE Vec16 load_f16(const unsigned short* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
@@ -195,6 +212,18 @@ INLINE float32x4_t pow2_quarter(float32x4_t n) {
 }
 INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
   REALM_EACH_QUARTER(vmulq_f32(a.q[i], pow2_quarter(n.q[i])));
+}
+INLINE Vec16 swap_pairs(Vec16 a) {
+  REALM_EACH_QUARTER(vrev64q_f32(a.q[i]));
+}
+INLINE Vec16 load_doubled(const float* p) {
+  const float32x4_t lo = vld1q_f32(p), hi = vld1q_f32(p + 4);
+  Vec16 r;
+  r.q[0] = vzip1q_f32(lo, lo);
+  r.q[1] = vzip2q_f32(lo, lo);
+  r.q[2] = vzip1q_f32(hi, hi);
+  r.q[3] = vzip2q_f32(hi, hi);
+  return r;
 }
 INLINE Vec16 load_f16(const unsigned short* p) {
   REALM_EACH_QUARTER(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
@@ -273,6 +302,12 @@ INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
   // upset.
   const LaneBits integer = (LaneBits)(n.v + 12582912.0f);
   return {a.v * (Lanes)((integer << 23) + 0x3f800000)};
+}
+INLINE Vec16 swap_pairs(Vec16 a) {
+  REALM_EACH_LANE(a.v[i ^ 1]);
+}
+INLINE Vec16 load_doubled(const float* p) {
+  REALM_EACH_LANE(p[i / 2]);
 }
 CALLED Vec16 load_f16(const unsigned short* p) {
   REALM_EACH_LANE(f16_to_f32(p[i]));

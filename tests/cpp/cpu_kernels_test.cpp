@@ -151,18 +151,25 @@ TEST(half_floats_widen_exactly) {
 
 TEST(rotation_turns_pairs) {
   for (const bool interleaved : {false, true}) {
-    const Floats in = random_floats(8, 7), angle = random_floats(4, 8);
-    Floats cosines(4), sines(4);
-    for (size_t i = 0; i < 4; ++i) cosines[i] = std::cos(angle[i]), sines[i] = std::sin(angle[i]);
-    const Floats out = at_every_level([&](const Kernels& k) {
-      Floats x = in;
-      k.rotate(x.data(), cosines.data(), sines.data(), 4, interleaved);
-      return x;
-    });
-    for (size_t i = 0; i < 4; ++i) {
-      const size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + 4;
-      EXPECT(test::near(out[a], double(in[a]) * cosines[i] - double(in[b]) * sines[i], 1e-6));
-      EXPECT(test::near(out[b], double(in[b]) * cosines[i] + double(in[a]) * sines[i], 1e-6));
+    for (const size_t half : {1, 4, 16, 20, 32, 40, 65}) {
+      const Floats in = random_floats(2 * half + 3, 7), angle = random_floats(half, 8);
+      Floats cosines(half), sines(half);
+      for (size_t i = 0; i < half; ++i) {
+        cosines[i] = std::cos(angle[i]), sines[i] = std::sin(angle[i]);
+      }
+      const Floats out = at_every_level([&](const Kernels& k) {
+        Floats x = in;
+        k.rotate(x.data(), cosines.data(), sines.data(), static_cast<int64_t>(half), interleaved);
+        return x;
+      });
+      for (size_t i = 0; i < half; ++i) {
+        const size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + half;
+        const double turned_a = double(in[a]) * cosines[i] - double(in[b]) * sines[i];
+        const double turned_b = double(in[b]) * cosines[i] + double(in[a]) * sines[i];
+        EXPECT(test::near(out[a], turned_a, 1e-6));
+        EXPECT(test::near(out[b], turned_b, 1e-6));
+      }
+      for (size_t i = 2 * half; i < in.size(); ++i) EXPECT_EQ(out[i], in[i]);
     }
   }
 }
