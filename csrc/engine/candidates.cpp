@@ -63,6 +63,15 @@ void keep_best(std::vector<Candidate>& candidates, size_t k) {
   candidates.erase(kth, candidates.end());
 }
 
+// Whether one of a few logits beats the bar; without branches, so that compilers vectorize it.
+constexpr size_t kTogether = 32;
+
+bool any_above(const float* logits, float bar) {
+  unsigned above = 0;
+  for (size_t i = 0; i < kTogether; ++i) above |= logits[i] > bar ? 1u : 0u;
+  return above != 0;
+}
+
 void select_all(std::span<const float> row, std::vector<Candidate>& out) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
   for (size_t i = 0; i < row.size(); ++i) {
@@ -80,12 +89,16 @@ void select_top_k(std::span<const float> row, size_t k, std::vector<Candidate>& 
   // logit loses its tie and a strict comparison is exact.
   const size_t full = k + std::max<size_t>(k, 64);
   float bar = -std::numeric_limits<float>::infinity();
-  for (size_t i = 0; i < row.size(); ++i) {
-    if (!(row[i] > bar)) continue;
-    out.push_back({row[i], static_cast<int32_t>(i)});
-    if (out.size() < full) continue;
-    keep_best(out, k);
-    bar = out.back().logit;  // nth_element leaves the k-th best in its place
+  for (size_t begin = 0; begin < row.size(); begin += kTogether) {
+    const size_t end = std::min(begin + kTogether, row.size());
+    if (end - begin == kTogether && !any_above(&row[begin], bar)) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if (!(row[i] > bar)) continue;
+      out.push_back({row[i], static_cast<int32_t>(i)});
+      if (out.size() < full) continue;
+      keep_best(out, k);
+      bar = out.back().logit;  // nth_element leaves the k-th best in its place
+    }
   }
   if (out.size() > k) keep_best(out, k);
 }
