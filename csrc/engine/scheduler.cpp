@@ -63,7 +63,8 @@ void Scheduler::plan_decodes() {
     if (!sequence->is_running) continue;  // gave way meanwhile
     const int64_t room = std::min(rows_left_, wanted_left_);
     if (room == 0) return;
-    if (sequence->n_drafted() >= room) sequence->draft.resize(static_cast<size_t>(room - 1));
+    const int64_t most = std::min(room - 1, sequence->max_length - sequence->n_tokens());
+    if (sequence->n_drafted() > most) sequence->draft.resize(static_cast<size_t>(most));
     const int64_t end = sequence->n_tokens() + sequence->n_drafted();
     if (!sequence->draft.empty() && !sequence->kv.reserve(sequence->n_computed, end)) {
       sequence->draft.clear();  // guesses are not worth anybody's blocks

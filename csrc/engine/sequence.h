@@ -24,9 +24,9 @@ struct Sequence {
   std::optional<Clock::time_point> deadline{};
 
   bool is_running = false;
-  int64_t n_adopted = 0;       // tokens found in the cache when it last entered
-  int64_t n_computed = 0;      // leading tokens whose keys and values are in the cache
-  uint64_t last_step = 0;      // when it last had rows
+  int64_t n_adopted = 0;         // tokens found in the cache when it last entered
+  int64_t n_computed = 0;        // leading tokens whose keys and values are in the cache
+  uint64_t last_step = 0;        // when it last had rows
   std::vector<int32_t> draft{};  // guesses for the tokens after these, verified in the same forward
   std::optional<Clock::time_point> last_token_at{};
   uint64_t logits_hash = 0;
