@@ -12,6 +12,7 @@
 #include "engine/engine_loop.h"
 #include "engine/inbox.h"
 #include "engine/snapshot.h"
+#include "engine/speculative/validate_config.h"
 #include "engine/validate_params.h"
 
 namespace realm {
@@ -31,6 +32,14 @@ const EngineOptions& validated(const EngineOptions& options) {
   REALM_CHECK(options.max_wait_ms >= 0 && options.max_wait_ms <= 3'600'000,
               "max_wait_ms must be from 0 to an hour, is ", options.max_wait_ms);
   return options;
+}
+
+DraftModel checked(DraftModel draft, const Model& target) {
+  if (draft.model) {
+    check_pair({target.config(), target.vocabulary().get()},
+               {draft.model->config(), draft.model->vocabulary().get()});
+  }
+  return draft;
 }
 
 int64_t max_live(const EngineOptions& options) {
@@ -62,10 +71,11 @@ std::thread start_without_signals(EngineLoop& loop) {
 }  // namespace
 
 struct Engine::Core {
-  Core(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward)
+  Core(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward,
+       DraftModel draft)
       : identity{model->fingerprint(), options.kv_type},
         inbox(std::make_shared<Inbox>(max_live(options))),
-        loop(std::move(model), options, inbox, std::move(after_forward)),
+        loop(std::move(model), options, inbox, std::move(after_forward), std::move(draft)),
         thread(start_without_signals(loop)) {}
   ~Core() { close(); }
 
@@ -83,10 +93,12 @@ struct Engine::Core {
   std::thread thread;
 };
 
-Engine::Engine(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward)
+Engine::Engine(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward,
+               DraftModel draft)
     : model_(std::move(model)),
       options_(validated(options)),
-      core_(model_, options_, std::move(after_forward)) {}
+      has_draft_(draft.was_wanted()),
+      core_(model_, options_, std::move(after_forward), checked(std::move(draft), *model_)) {}
 
 Engine::~Engine() = default;
 
@@ -107,6 +119,7 @@ void Engine::validate(const RequestOptions& options) const {
               "stop strings need a model with a vocabulary");
   REALM_CHECK(!options.deadline_ms || *options.deadline_ms >= 0, "deadline_ms is ",
               *options.deadline_ms);
+  if (options.speculative) validate_speculation(options);
   const auto n_prompt = static_cast<int64_t>(options.prompt.size());
   REALM_CHECK(n_prompt > 0, "the prompt has no tokens");
   REALM_CHECK(n_prompt <= config.n_ctx, "the prompt has ", n_prompt,
@@ -120,6 +133,18 @@ void Engine::validate(const RequestOptions& options) const {
               params.max_tokens, " may take ", length,
               " tokens of cache, which is more than this engine's ", core_->loop.n_blocks(),
               " blocks can hold; raise kv_bytes or lower max_tokens");
+}
+
+void Engine::validate_speculation(const RequestOptions& options) const {
+  realm::validate(*options.speculative);
+  const DrafterKind kind = options.speculative->drafter;
+  REALM_CHECK(kind != DrafterKind::kModel || has_draft_,
+              "speculative asks for a draft model, and this engine has none");
+  REALM_CHECK((kind == DrafterKind::kCustom) == (options.drafter != nullptr),
+              "a drafter of one's own goes with drafter=custom, and only with it");
+  REALM_CHECK(options.speculative->draft_adapter.empty(), "draft_adapter is ",
+              quoted(options.speculative->draft_adapter),
+              "; draft models cannot carry adapters in this version");
 }
 
 std::shared_ptr<Request> Engine::post(RequestOptions options, Request::Restored restored,
@@ -155,6 +180,8 @@ std::shared_ptr<Request> Engine::resume(std::span<const std::byte> snapshot,
   }
   from.options.space = terms.space;
   from.options.deadline_ms = terms.deadline_ms;
+  from.options.speculative = terms.speculative;
+  from.options.drafter = terms.drafter;
   return post(std::move(from.options), std::move(from.answer), std::move(mailbox));
 }
 

@@ -14,6 +14,7 @@
 #include "engine/engine_stats.h"
 #include "engine/request.h"
 #include "engine/runner.h"
+#include "engine/speculative/draft_model.h"
 #include "model/model.h"
 #include "realm/engine_options.h"
 
@@ -21,8 +22,10 @@ namespace realm {
 
 class Engine {
  public:
-  // Throws kInvalidRequest for options that make no sense, kOutOfMemory. The hook is for tests.
-  Engine(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward = {});
+  // Throws kInvalidRequest for options that make no sense, or a draft model whose tokens are not
+  // the model's; kOutOfMemory. The hook is for tests.
+  Engine(std::shared_ptr<Model> model, const EngineOptions& options, StepHook after_forward = {},
+         DraftModel draft = {});
   // Closes.
   ~Engine();
 
@@ -35,8 +38,8 @@ class Engine {
 
   // Goes on with an answer where Request::snapshot() left it, in this engine or another of the same
   // model and cache type; the first piece has what was answered before. `terms` gives what a
-  // snapshot does not hold: namespace and deadline; the rest of it is ignored. Throws kFormat for
-  // damaged bytes, kInvalidRequest for another model or cache type, and as submit().
+  // snapshot does not hold: namespace, deadline and speculation; the rest of it is ignored. Throws
+  // kFormat for damaged bytes, kInvalidRequest for another model or cache type, and as submit().
   std::shared_ptr<Request> resume(std::span<const std::byte> snapshot,
                                   const RequestOptions& terms = {},
                                   std::shared_ptr<Mailbox> mailbox = nullptr);
@@ -55,9 +58,11 @@ class Engine {
   std::shared_ptr<Request> post(RequestOptions options, Request::Restored restored,
                                 std::shared_ptr<Mailbox> mailbox);
   void validate(const RequestOptions& options) const;
+  void validate_speculation(const RequestOptions& options) const;
 
   const std::shared_ptr<Model> model_;
   const EngineOptions options_;
+  const bool has_draft_;  // or should have one
   LeftToOwner<Core> core_;
 };
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/kv_sizing.h"
+#include "engine/speculative/validate_config.h"
 
 namespace realm {
 
@@ -35,6 +36,42 @@ KvPages pages_in(const KvSpaceShape& shape) {
   return {shape.n_global_blocks, shape.n_window_blocks};
 }
 
+// What the caller of a request is told of an exception.
+Error as_error(const std::exception& e) {
+  if (const auto* error = dynamic_cast<const Error*>(&e)) return *error;
+  const bool is_memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
+  return Error(is_memory ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
+               is_memory ? "no memory left for this request" : e.what());
+}
+
+// Rows of a step that can have logits: with guesses, several for each request.
+int64_t max_wanted(const EngineOptions& options) {
+  return std::min(options.max_step_tokens,
+                  std::max(4 * options.max_sequences, kMaxDraftTokens + 1));
+}
+
+// Null, and why in `draft.failure`, if there is no model or no memory for its cache.
+std::shared_ptr<ModelDrafter> make_drafter(DraftModel& draft, const Model& target,
+                                           EngineOptions options) try {
+  if (!draft.model) return nullptr;
+  Backend& backend = draft.model->backend();
+  const ModelConfig& config = draft.model->config();
+  ModelDrafterOptions drafter;
+  drafter.kv_type = options.kv_type;
+  drafter.max_requests = options.max_sequences;
+  drafter.max_rows = std::max(options.max_step_tokens, 2 * options.max_sequences);
+  drafter.target_vocab = target.config().n_vocab;
+  options.kv_bytes = options.draft_kv_bytes;
+  options.max_step_tokens = drafter.max_rows + kMaxDraftTokens;
+  drafter.pages =
+      pages_for(options, config, KvStorage::page_bytes(backend, config, options.kv_type),
+                backend.kv_page_tokens(), available_memory() / 2);
+  return std::make_shared<ModelDrafter>(draft.model, drafter);
+} catch (const std::exception& e) {
+  draft.failure = concat("the draft model's cache could not be made: ", as_error(e).what());
+  return nullptr;
+}
+
 // What keys and values depend on besides tokens and namespace. A model with long and short RoPE
 // factors has two kinds of them.
 Sha256Digest root_of(Model& model, const RequestOptions& options, int64_t max_length) {
@@ -46,37 +83,32 @@ Sha256Digest root_of(Model& model, const RequestOptions& options, int64_t max_le
   return chain_root(options.space, {{model.fingerprint(), options.adapters, factors}});
 }
 
-// What the caller of a request is told of an exception.
-Error as_error(const std::exception& e) {
-  if (const auto* error = dynamic_cast<const Error*>(&e)) return *error;
-  const bool is_memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
-  return Error(is_memory ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
-               is_memory ? "no memory left for this request" : e.what());
-}
-
 }  // namespace
 
 EngineLoop::EngineLoop(std::shared_ptr<Model> model, const EngineOptions& options,
-                       std::shared_ptr<Inbox> inbox, StepHook after_forward)
+                       std::shared_ptr<Inbox> inbox, StepHook after_forward, DraftModel draft)
     : model_(std::move(model)),
       options_(options),
       inbox_(std::move(inbox)),
       space_(shape_of(*model_, options, pages_of(*model_, options))),
       scheduler_({.max_sequences = options.max_sequences,
                   .max_step_tokens = options.max_step_tokens,
-                  .max_wanted = std::min(options.max_step_tokens, 4 * options.max_sequences),
+                  .max_wanted = max_wanted(options),
                   .max_wait = std::chrono::milliseconds(options.max_wait_ms)},
                  space_),
       runner_(model_,
               {.max_rows = options.max_step_tokens,
-               .max_wanted = std::min(options.max_step_tokens, 4 * options.max_sequences),
+               .max_wanted = max_wanted(options),
                .kv_type = options.kv_type,
                .pages = pages_in(space_.shape()),
                .hash_logits = options.record_logits_hash,
                .poison_blocks = options.poison_blocks,
                .after_forward = std::move(after_forward)},
-              space_) {
+              space_),
+      drafter_(make_drafter(draft, *model_, options)),
+      speculator_(drafter_, draft.failure, {max_wanted(options), model_->config().n_vocab}) {
   counts_.kv_blocks_total = space_.n_blocks();
+  counts_.draft_blocks_total = drafter_ ? drafter_->n_blocks() : 0;
   counts_.batch_widths.resize(static_cast<size_t>(options.max_sequences) + 1);
   stats_ = counts_;
 }
@@ -105,6 +137,7 @@ void EngineLoop::turn() {
   for (auto& request : inbox_->take(wake_time())) enter(std::move(request));
   const Clock::time_point now = Clock::now();
   end_unwanted(now);
+  draft();
   const std::span<const Work> work = scheduler_.plan(now);
   note_plan();
   is_idle_ = work.empty();
@@ -133,7 +166,8 @@ Sequence EngineLoop::make_sequence(const std::shared_ptr<Request>& request) {
                     .priority = options.priority,
                     .order = request->id(),
                     .max_length = max_length,
-                    .submitted_at = request->submitted_at()};
+                    .submitted_at = request->submitted_at(),
+                    .speculation = speculator_.begin(options)};
   if (options.deadline_ms) {
     sequence.deadline = sequence.submitted_at + std::chrono::milliseconds(*options.deadline_ms);
   }
@@ -193,6 +227,14 @@ void EngineLoop::end_all(FinishReason reason, const std::optional<Error>& error)
   send();
 }
 
+void EngineLoop::draft() {
+  running_.clear();
+  for (auto& [order, sequence] : sequences_) {
+    if (sequence.is_running) running_.push_back(&sequence);
+  }
+  speculator_.draft(running_);
+}
+
 void EngineLoop::note_plan() {
   for (const Sequence* sequence : scheduler_.admitted()) {
     counts_.prefix_hits += sequence->n_adopted > 0;
@@ -209,8 +251,10 @@ void EngineLoop::step(std::span<const Work> work) {
   ++counts_.batch_widths[work.size()];
   const bool is_done = run_forward(work);
   const Clock::time_point now = Clock::now();
-  counts_.step_seconds += std::chrono::duration<double>(now - begin).count();
+  const double seconds = std::chrono::duration<double>(now - begin).count();
+  counts_.step_seconds += seconds;
   if (!is_done) return;
+  speculator_.note_step(work, seconds);
   for (size_t i = 0; i < work.size(); ++i) accept(work[i], i, now);
 }
 
@@ -246,17 +290,17 @@ void EngineLoop::accept(const Work& work, size_t index, Clock::time_point now) {
   Piece piece;
   try {
     const int64_t n_accepted = runner_.accept(work, index, piece);
-    counts_.accepted_tokens += static_cast<uint64_t>(n_accepted);
+    speculator_.settle(sequence, n_drafted, n_accepted, std::ssize(piece.tokens));
     piece.text = sequence.generation.take_text();
   } catch (const std::exception& e) {
     return end(sequence, {}, FinishReason::kError, as_error(e));
   }
-  counts_.draft_tokens += static_cast<uint64_t>(n_drafted);
   if (is_prompt) counts_.prompt_tokens += static_cast<uint64_t>(work.n_rows);
   if (!piece.tokens.empty()) note_tokens(sequence, piece.tokens.size(), now);
   if (sequence.generation.finish()) {
     end(sequence, std::move(piece), sequence.generation.finish()->reason);
   } else if (!piece.empty()) {
+    if (sequence.speculation) sequence.request->note_speculation(sequence.speculation->report);
     letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
   }
 }
@@ -284,8 +328,10 @@ void EngineLoop::end(Sequence& sequence, Piece piece, FinishReason reason,
   if (error) piece.finish = Finish{FinishReason::kError, {}, {}, std::move(error)};
   counts_.cancelled += piece.finish->reason == FinishReason::kCancelled;
   counts_.failed += piece.finish->reason == FinishReason::kError;
+  speculator_.forget(sequence);
   scheduler_.remove(sequence);
   inbox_->release_one();
+  if (sequence.speculation) sequence.request->note_speculation(sequence.speculation->report);
   sequence.request->note_finished_step(counts_.steps);
   letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
   sequences_.erase(sequence.order);
@@ -296,6 +342,12 @@ void EngineLoop::send() {
   counts_.running = scheduler_.n_running();
   counts_.kv_blocks_used = space_.n_used();
   counts_.kv_blocks_cached = space_.n_parked();
+  const Speculator::Totals& speculated = speculator_.totals();
+  counts_.draft_tokens = speculated.drafted;
+  counts_.accepted_tokens = speculated.accepted;
+  counts_.verifications = speculated.verifications;
+  counts_.draft_seconds = speculated.draft_seconds;
+  counts_.draft_blocks_used = drafter_ ? drafter_->n_blocks_used() : 0;
   if (n_entered_ > 0) {
     counts_.average_sequence_length =
         static_cast<double>(n_all_tokens_) / static_cast<double>(n_entered_);

@@ -18,6 +18,9 @@
 #include "engine/runner.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/speculative/draft_model.h"
+#include "engine/speculative/model_drafter.h"
+#include "engine/speculative/speculator.h"
 #include "kv/kv_space.h"
 #include "model/model.h"
 #include "realm/engine_options.h"
@@ -27,7 +30,7 @@ namespace realm {
 class EngineLoop {
  public:
   EngineLoop(std::shared_ptr<Model> model, const EngineOptions& options,
-             std::shared_ptr<Inbox> inbox, StepHook after_forward);
+             std::shared_ptr<Inbox> inbox, StepHook after_forward, DraftModel draft);
 
   // Until the inbox is closed; then ends all that is left.
   void run() noexcept;
@@ -55,6 +58,7 @@ class EngineLoop {
   void restore(Sequence& sequence, Piece& piece) const;
   void end_unwanted(Clock::time_point now);
   void end_all(FinishReason reason, const std::optional<Error>& error);
+  void draft();
   void note_plan();
   void step(std::span<const Work> work);
   bool run_forward(std::span<const Work> work);
@@ -70,10 +74,13 @@ class EngineLoop {
   KvSpace space_;
   Scheduler scheduler_;
   Runner runner_;
+  std::shared_ptr<ModelDrafter> drafter_;  // null if there is no draft model
+  Speculator speculator_;
   Sequences sequences_;
   bool is_idle_ = true;  // the last plan was empty
   std::vector<Letter> letters_;
   std::vector<const Request*> in_step_;
+  std::vector<Sequence*> running_;
   EngineStats counts_;  // the thread's own, published by send()
   uint64_t n_entered_ = 0, n_all_tokens_ = 0;
 

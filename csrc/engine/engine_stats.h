@@ -42,6 +42,9 @@ struct EngineStats {
   uint64_t prompt_tokens = 0;  // computed for prompts, and again after preemptions
   uint64_t tokens_generated = 0;
   uint64_t draft_tokens = 0, accepted_tokens = 0;
+  uint64_t verifications = 0;                             // of one request's guesses each
+  double draft_seconds = 0;                               // in drafters; not part of step_seconds
+  int64_t draft_blocks_used = 0, draft_blocks_total = 0;  // of the draft model's own cache
 
   uint64_t steps = 0;            // forwards, abandoned ones included
   uint64_t abandoned_steps = 0;  // given up because nobody wanted them any more

@@ -101,6 +101,11 @@ void Request::note_preempted() {
   ++report_.n_preempted;
 }
 
+void Request::note_speculation(const SpeculationReport& report) {
+  const std::lock_guard lock(mutex_);
+  report_.speculation = report;
+}
+
 void Request::append(Piece& piece) {
   answer_.insert(answer_.end(), piece.tokens.begin(), piece.tokens.end());
   logprobs_.insert(logprobs_.end(), piece.logprobs.begin(), piece.logprobs.end());

@@ -23,9 +23,12 @@
 #include "kv/prefix_index.h"
 #include "realm/kv_type.h"
 #include "realm/sampling_params.h"
+#include "realm/speculation_report.h"
+#include "realm/speculative_config.h"
 
 namespace realm {
 
+class Drafter;
 class Inbox;
 using Clock = std::chrono::steady_clock;
 
@@ -40,6 +43,11 @@ struct RequestOptions {
   Namespace space{};
   // Identity of the adapters and scales that apply, zeros for none; part of the prefix key.
   Sha256Digest adapters{};
+  // Guesses tokens ahead; without one the request is decoded plainly.
+  std::optional<SpeculativeConfig> speculative;
+  // With DrafterKind::kCustom: used on the engine's thread by all requests that name it, and kept
+  // until they have ended.
+  std::shared_ptr<Drafter> drafter;
 };
 
 enum class RequestState { kWaiting, kRunning, kFinished };
@@ -66,6 +74,7 @@ struct RequestReport {
   int64_t started_ns = 0, first_token_ns = 0, finished_ns = 0;
   uint64_t finished_step = 0;  // the engine's count of steps when its blocks were given back
   uint64_t logits_hash = 0;    // with EngineOptions::record_logits_hash
+  SpeculationReport speculation;
 };
 
 // Which computation a snapshot belongs to.
@@ -118,6 +127,7 @@ class Request : public std::enable_shared_from_this<Request> {
   void note_preempted();
   // Gives out what is new; a piece with a finish is the last.
   void emit(Piece piece, uint64_t logits_hash);
+  void note_speculation(const SpeculationReport& report);
   void note_finished_step(uint64_t step) { finished_step_ = step; }
 
  private:

@@ -117,11 +117,25 @@ int64_t Runner::draw(const Work& work, size_t first_wanted, Piece& piece) {
     const std::span<const float> row = logits(first_wanted + i);
     require_finite(row);
     if (options_.hash_logits) sequence.logits_hash = hash_logits(sequence.logits_hash, row);
-    const int32_t token = sequence.generation.draw(row, drawing_);
-    const bool goes_on = take(sequence, row, token, piece);
-    const bool is_guess = i < sequence.draft.size() && sequence.draft[i] == token;
-    if (!goes_on || !is_guess) return static_cast<int64_t>(i) + (is_guess ? 1 : 0);
+    const Verdict verdict = this->verdict(sequence, row, i);
+    const bool goes_on = take(sequence, row, verdict.token, piece);
+    if (!goes_on || !verdict.is_draft) return static_cast<int64_t>(i) + (verdict.is_draft ? 1 : 0);
   }
+}
+
+// What stands after the first i guesses.
+Verdict Runner::verdict(const Sequence& sequence, std::span<const float> logits, size_t i) {
+  const Generation& generation = sequence.generation;
+  const JudgedRow judged{{logits, generation.params(), generation.history()},
+                         generation.seed(),
+                         generation.tokens().size()};
+  if (i >= sequence.draft.size()) {
+    return judge(judged, nullptr, SpeculativeMethod::kCoupled, drawing_.sampler);
+  }
+  const Speculation& speculation = *sequence.speculation;
+  const DraftedToken drafted{sequence.draft[i],
+                             speculation.laws.empty() ? nullptr : &speculation.laws[i]};
+  return judge(judged, &drafted, speculation.config.method, drawing_.sampler);
 }
 
 bool Runner::take(Sequence& sequence, std::span<const float> logits, int32_t token, Piece& piece) {

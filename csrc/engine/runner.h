@@ -13,6 +13,7 @@
 
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/speculative/judge.h"
 #include "kv/kv_space.h"
 #include "model/decoder.h"
 #include "model/kv_storage.h"
@@ -55,6 +56,7 @@ class Runner {
   void poison_taken();
   void poison(std::vector<BlockId>& blocks, bool in_window);
   int64_t draw(const Work& work, size_t first_wanted, Piece& piece);
+  Verdict verdict(const Sequence& sequence, std::span<const float> logits, size_t i);
   bool take(Sequence& sequence, std::span<const float> logits, int32_t token, Piece& piece);
   std::span<const float> logits(size_t wanted) const;
 

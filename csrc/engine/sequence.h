@@ -9,6 +9,7 @@
 
 #include "engine/generation.h"
 #include "engine/request.h"
+#include "engine/speculative/speculation.h"
 #include "kv/kv_space.h"
 
 namespace realm {
@@ -28,6 +29,7 @@ struct Sequence {
   int64_t n_computed = 0;        // leading tokens whose keys and values are in the cache
   uint64_t last_step = 0;        // when it last had rows
   std::vector<int32_t> draft{};  // guesses for the tokens after these, verified in the same forward
+  std::unique_ptr<Speculation> speculation{};  // null for plain requests
   std::optional<Clock::time_point> last_token_at{};
   uint64_t logits_hash = 0;
 

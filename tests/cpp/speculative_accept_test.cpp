@@ -349,7 +349,6 @@ TEST(positions_are_judged_until_one_differs_or_the_request_ends) {
 // sampling of the same rows.
 TEST(coupled_tokens_are_those_of_plain_sampling) {
   std::mt19937 generator(3);
-  Judge judge;
   Sampler sampler;
   int n_accepted = 0;
   for (int round = 0; round < 400; ++round) {
@@ -373,17 +372,19 @@ TEST(coupled_tokens_are_those_of_plain_sampling) {
     TokenHistory speculated;
     while (tokens.size() < rows.size()) {
       const size_t first = tokens.size();
-      Draft draft;
+      Tokens guesses;
       const size_t k = std::min<size_t>(generator() % 9, rows.size() - first - 1);
       for (size_t i = 0; i < k; ++i) {
         const Floats& row = generator() % 4 == 0 ? rows[generator() % 32] : rows[first + i];
-        draft.tokens.push_back(coupled_guess(row, params, speculated, seed, first + i));
+        guesses.push_back(coupled_guess(row, params, speculated, seed, first + i));
       }
       n_accepted += static_cast<int>(accept(
           k,
           [&](size_t i) {
             const SampleRow row{rows[first + i], params, speculated};
-            return judge.judge({row, seed, first + i}, draft, i, SpeculativeMethod::kCoupled);
+            const DraftedToken drafted{i < k ? guesses[i] : -1};
+            return judge({row, seed, first + i}, i < k ? &drafted : nullptr,
+                         SpeculativeMethod::kCoupled, sampler);
           },
           [&](int32_t token) {
             tokens.push_back(token);
@@ -429,24 +430,25 @@ TEST(rejection_with_counter_noise_follows_the_law) {
   const SamplingParams params = unfiltered();
   const TokenHistory history;
   const Distribution wanted = law_of(target, params), offered = law_of(draft, params);
-  Judge judge;
+  Sampler sampler;
   constexpr int kRuns = 40000;
   std::map<std::pair<int32_t, int32_t>, int> counts;
   for (uint64_t seed = 0; seed < kRuns; ++seed) {
     Tokens tokens;
     while (tokens.size() < 2) {
-      Draft guess;
+      Tokens guesses;
       for (size_t i = tokens.size(); i < 2; ++i) {
-        guess.tokens.push_back(
-            Sampler().sample({draft, params, history}, TokenNoise(seed, i, NoiseUse::kDraft)));
-        guess.laws.push_back(offered);
+        guesses.push_back(
+            sampler.sample({draft, params, history}, TokenNoise(seed, i, NoiseUse::kDraft)));
       }
       const size_t first = tokens.size();
       accept(
-          guess.tokens.size(),
+          guesses.size(),
           [&](size_t i) {
-            return judge.judge({{target, params, history}, seed, first + i}, guess, i,
-                               SpeculativeMethod::kRejection);
+            const DraftedToken drafted{i < guesses.size() ? guesses[i] : -1, &offered};
+            return judge({{target, params, history}, seed, first + i},
+                         i < guesses.size() ? &drafted : nullptr, SpeculativeMethod::kRejection,
+                         sampler);
           },
           [&](int32_t token) {
             tokens.push_back(token);

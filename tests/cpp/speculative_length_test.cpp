@@ -15,8 +15,13 @@ namespace {
 // A target whose step takes 1 plus `per_row` for each further row, and a draft of relative cost
 // `draft`.
 StepOutlook outlook(double per_row, double draft, int64_t n_rows = 1) {
-  return {n_rows, n_rows, [=](int64_t rows) { return 1 + per_row * static_cast<double>(rows - 1); },
-          [=](int64_t requests) { return draft * (1 + 0.1 * static_cast<double>(requests - 1)); }};
+  StepOutlook step;
+  step.n_rows = step.n_tokens = n_rows;
+  step.verify_seconds = [=](int64_t rows) { return 1 + per_row * static_cast<double>(rows - 1); };
+  step.draft_seconds = [=](int64_t requests) {
+    return draft * (1 + 0.1 * static_cast<double>(requests - 1));
+  };
+  return step;
 }
 
 double speed(double acceptance, int64_t k, const StepOutlook& step) {
@@ -93,6 +98,9 @@ TEST(limits_of_requests_are_kept) {
   const std::vector<int64_t> lengths = plan_draft_lengths(some, outlook(0.01, 0.01, 3));
   EXPECT(lengths == (std::vector<int64_t>{0, 1, 8}));
   EXPECT(plan_draft_lengths({}, outlook(0.01, 0.01)).empty());
+  StepOutlook narrow = outlook(0.01, 0.01, 3);
+  narrow.max_guesses = 3;
+  EXPECT(plan_draft_lengths(some, narrow) == (std::vector<int64_t>{0, 1, 2}));
 }
 
 TEST(nothing_is_guessed_while_nothing_is_known) {

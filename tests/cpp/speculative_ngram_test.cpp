@@ -44,9 +44,10 @@ struct Fixture {
   SpeculativeConfig config;
   SamplingParams params;
   TokenHistory history;
+  Namespace space{};
 
   DraftRequest request(uint64_t id, const Tokens& tokens, int64_t n_wanted) const {
-    return {id, tokens, n_wanted, config, params, history, 1};
+    return {id, tokens, n_wanted, config, params, history, 1, 1000, space};
   }
 };
 

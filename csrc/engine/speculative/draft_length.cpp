@@ -54,7 +54,7 @@ std::vector<int64_t> plan_draft_lengths(std::span<const DraftCandidate> candidat
   // Compared as products: nothing is known of a time that is 0.
   double best_tokens = tokens, best_seconds = price.seconds();
   std::vector<int64_t> lengths(candidates.size(), 0), best = lengths;
-  while (!offers.empty()) {
+  for (int64_t n = 0; n < outlook.max_guesses && !offers.empty(); ++n) {
     const Offer offer = offers.top();
     offers.pop();
     const DraftCandidate& candidate = candidates[offer.candidate];
@@ -86,6 +86,12 @@ void AcceptanceEstimate::record(int64_t n_drafted, int64_t n_accepted) {
     judged_ = judged_ * kMemory + 1;
     accepted_ = accepted_ * kMemory + (i < n_accepted ? 1 : 0);
   }
+}
+
+void AcceptanceEstimate::loosen() {
+  if (judged_ <= kLooseWeight) return;
+  accepted_ *= kLooseWeight / judged_;
+  judged_ = kLooseWeight;
 }
 
 bool ProbeSchedule::tick() {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct DraftCandidate {
 struct StepOutlook {
   int64_t n_rows = 0;    // without guesses, those candidates' own rows included
   int64_t n_tokens = 0;  // that these rows give: one per decoding sequence
+  int64_t max_guesses = std::numeric_limits<int64_t>::max();  // of all candidates together
   std::function<double(int64_t rows)> verify_seconds;
   // One guess for each of `requests` together.
   std::function<double(int64_t requests)> draft_seconds;
@@ -42,11 +44,13 @@ class AcceptanceEstimate {
 
   void record(int64_t n_drafted, int64_t n_accepted);
   double value() const { return accepted_ / judged_; }
+  // Lets the next few verifications count more than all before them.
+  void loosen();
 
   static constexpr double kPrior = 0.7;
 
  private:
-  static constexpr double kPriorWeight = 2;
+  static constexpr double kPriorWeight = 2, kLooseWeight = 3;
   static constexpr double kMemory = 0.98;  // what a judged guess leaves of those before it
 
   double accepted_, judged_;

@@ -15,6 +15,7 @@
 
 #include "engine/sampler.h"
 #include "engine/token_history.h"
+#include "kv/prefix_index.h"
 #include "realm/sampling_params.h"
 #include "realm/speculative_config.h"
 
@@ -29,6 +30,8 @@ struct DraftRequest {
   const SamplingParams& params;
   const TokenHistory& history;  // of `tokens`
   uint64_t seed;
+  int64_t max_length;      // that the request may reach: planned_length()
+  const Namespace& space;  // who may reuse what is kept of `tokens`
 };
 
 // Guesses for the positions after a request's tokens.
@@ -37,30 +40,25 @@ struct Draft {
   // What each of `tokens` was drawn from, where it was drawn and the method needs to know; else
   // empty.
   std::vector<Distribution> laws;
-  // Why this request can expect no more guesses; empty while it can. Not guessing once is no
-  // failure.
+  // Why there are no guesses this time; the next call may have some.
+  std::string delay;
+  // Why this request can expect no more guesses at all.
   std::string failure;
-
-  void clear() {
-    tokens.clear();
-    laws.clear();
-    failure.clear();
-  }
 };
 
 class Drafter {
  public:
   virtual ~Drafter() = default;
 
-  // Fills drafts[i], which is clear, for requests[i].
+  // Fills drafts[i], which is empty, for requests[i].
   virtual void propose(std::span<const DraftRequest> requests, std::span<Draft> drafts) = 0;
 
   // Of the last guesses for `id`, the first `n_accepted` stand: what the drafter holds of the
   // others goes now.
-  virtual void settle(uint64_t id, size_t n_accepted) = 0;
+  virtual void settle(uint64_t id, size_t n_accepted) noexcept = 0;
 
   // The request has ended or stopped speculating: all that is held for it goes. It may be unknown.
-  virtual void forget(uint64_t id) = 0;
+  virtual void forget(uint64_t id) noexcept = 0;
 
  protected:
   Drafter() = default;

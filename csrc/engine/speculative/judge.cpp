@@ -2,24 +2,18 @@
 
 namespace realm {
 
-Verdict Judge::judge(const JudgedRow& judged, const Draft& draft, size_t i,
-                     SpeculativeMethod method) {
-  if (i < draft.tokens.size() && method == SpeculativeMethod::kRejection) {
-    return reject_or_accept(judged,
-                            {draft.tokens[i], draft.laws.empty() ? nullptr : &draft.laws[i]});
+Verdict judge(const JudgedRow& judged, const DraftedToken* drafted, SpeculativeMethod method,
+              Sampler& sampler) {
+  const auto noise = [&](NoiseUse use) { return TokenNoise(judged.seed, judged.position, use); };
+  if (drafted && method == SpeculativeMethod::kRejection) {
+    Distribution target;
+    sampler.distribution(judged.row, target);
+    FixedUniform accept(noise(NoiseUse::kAccept).uniform(0));
+    FixedUniform residual(noise(NoiseUse::kResidual).uniform(0));
+    return accept_by_rejection(target, *drafted, {accept, residual});
   }
-  const int32_t drawn = sampler_.sample(judged.row, TokenNoise(judged.seed, judged.position));
-  if (i >= draft.tokens.size()) return {drawn, false};
-  return accept_coupled(drawn, draft.tokens[i]);
-}
-
-Verdict Judge::reject_or_accept(const JudgedRow& judged, const DraftedToken& drafted) {
-  sampler_.distribution(judged.row, target_);
-  const auto uniform = [&](NoiseUse use) {
-    return FixedUniform(TokenNoise(judged.seed, judged.position, use).uniform(0));
-  };
-  FixedUniform accept = uniform(NoiseUse::kAccept), residual = uniform(NoiseUse::kResidual);
-  return accept_by_rejection(target_, drafted, {accept, residual});
+  const int32_t drawn = sampler.sample(judged.row, noise(NoiseUse::kToken));
+  return drafted ? accept_coupled(drawn, drafted->token) : Verdict{drawn, false};
 }
 
 }  // namespace realm

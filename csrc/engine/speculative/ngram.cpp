@@ -73,13 +73,15 @@ size_t NgramIndex::best_match(std::span<const int32_t> text) const {
 
 void NgramDrafter::propose(std::span<const DraftRequest> requests, std::span<Draft> drafts) {
   for (size_t i = 0; i < requests.size(); ++i) {
-    indices_[requests[i].id].propose(requests[i].tokens, requests[i].n_wanted, drafts[i].tokens);
+    Draft& draft = drafts[i];
+    indices_[requests[i].id].propose(requests[i].tokens, requests[i].n_wanted, draft.tokens);
+    if (draft.tokens.empty()) draft.delay = "the last tokens occurred nowhere before";
   }
 }
 
-void NgramDrafter::settle(uint64_t, size_t) {}
+void NgramDrafter::settle(uint64_t, size_t) noexcept {}
 
-void NgramDrafter::forget(uint64_t id) {
+void NgramDrafter::forget(uint64_t id) noexcept {
   indices_.erase(id);
 }
 

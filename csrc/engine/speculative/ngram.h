@@ -46,8 +46,8 @@ class NgramIndex {
 class NgramDrafter final : public Drafter {
  public:
   void propose(std::span<const DraftRequest> requests, std::span<Draft> drafts) override;
-  void settle(uint64_t id, size_t n_accepted) override;
-  void forget(uint64_t id) override;
+  void settle(uint64_t id, size_t n_accepted) noexcept override;
+  void forget(uint64_t id) noexcept override;
 
   uint64_t bytes() const;
 

@@ -19,6 +19,8 @@ struct EngineOptions {
   // used.
   std::optional<uint64_t> kv_bytes{};
   KvType kv_type = KvType::kF16;
+  // The same for a draft model, if there is one; by default at most an eighth.
+  std::optional<uint64_t> draft_kv_bytes{};
   // Requests of one namespace reuse the keys and values of prompts that begin alike.
   bool prefix_cache = true;
   // Requests that may wait besides those that run; one more is refused. By default no limit.
