@@ -93,6 +93,9 @@ AdapterSource from_gguf(Contents contents, std::shared_ptr<const void> owner, st
          ", only 'lora' is computed");
   AdapterSource source;
   source.architecture = require_text(metadata, label, "general.architecture");
+  if (source.architecture.empty()) {
+    fail(ErrorCode::kAdapter, label, ": general.architecture is empty");
+  }
   source.config = config_of(metadata, label);
   source.label = std::move(label);
   for (const gguf::TensorInfo& info : file->tensors()) {

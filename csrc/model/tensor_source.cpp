@@ -65,12 +65,12 @@ WeightBytes TensorSource::merged_bytes(const gguf::Rewrite& rewrite, int64_t row
   const auto n_bytes = tensor_bytes(to, rewrite.source->shape);
   REALM_CHECK(n_bytes && to.encode, "tensor ", quoted(rewrite.name), " cannot be merged as ",
               to.name, "; name another type");
-  const std::span<std::byte> merged = staging_.at_least(*n_bytes);
-  std::byte* end = merged.data();
+  const std::span<std::byte> memory = merged_staging_.at_least(*n_bytes);
+  auto end = memory.begin();
   gguf::Rewriter rewriter(*file_, *pool_, true, {});
   merged_.push_back(rewriter.run(
       rewrite, [&](std::span<const std::byte> bytes) { end = std::ranges::copy(bytes, end).out; }));
-  return {rewrite.to, rows, cols, merged, nullptr};
+  return {rewrite.to, rows, cols, memory, nullptr};
 }
 
 const gguf::TensorInfo& TensorSource::take(const std::string& name, const Shape& needed) {

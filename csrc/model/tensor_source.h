@@ -69,7 +69,7 @@ class TensorSource {
   Backend& backend_;
   const LoadOptions& options_;
   std::shared_ptr<ThreadPool> pool_;
-  StagingMemory staging_;
+  StagingMemory staging_, merged_staging_;
   std::vector<bool> taken_;
   std::vector<std::unique_ptr<Buffer>> vectors_;
   std::vector<gguf::RequantizedTensor> merged_;

@@ -8,6 +8,7 @@ from realm_ext._core import (
     EngineStats,
     Format,
     GGUFFile,
+    MergeReport,
     ModelConfig,
     RequantizedTensor,
     RequantizeReport,
@@ -40,6 +41,7 @@ from realm_ext.errors import (
 )
 
 if TYPE_CHECKING:
+    from realm_ext.adapters import merge_adapter
     from realm_ext.completion import Chunk, Completion, Timings, TokenLogprob, Usage
     from realm_ext.engine import Engine
     from realm_ext.model import Model
@@ -59,6 +61,7 @@ _LATER = {
     "TokenLogprob": "realm_ext.completion",
     "Tokenizer": "realm_ext.text",
     "Usage": "realm_ext.completion",
+    "merge_adapter": "realm_ext.adapters",
 }
 
 __version__: str = build_info().version
@@ -78,6 +81,7 @@ __all__ = [
     "InferenceSession",
     "InvalidRequest",
     "IoError",
+    "MergeReport",
     "Model",
     "ModelConfig",
     "OutOfMemoryError",
@@ -101,6 +105,7 @@ __all__ = [
     "devices",
     "doctor",
     "formats",
+    "merge_adapter",
     "quantize",
     "quantize_gguf",
     "quantize_mixes",

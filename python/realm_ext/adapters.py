@@ -1,0 +1,87 @@
+"""LoRA adapters: the forms in which they are given, and merging them into a model's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeAlias, Union, cast
+
+from realm_ext import _core
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    AdapterLike: TypeAlias = Union[str, os.PathLike[str], Buffer, Mapping[str, NDArray[Any]]]
+    """A PEFT directory, a safetensors file or a GGUF adapter; its bytes; or arrays by name."""
+
+    ScaledAdapter: TypeAlias = Union[AdapterLike, tuple[AdapterLike, float]]
+
+
+def merge_adapter(
+    base: str | os.PathLike[str] | Buffer,
+    adapters: ScaledAdapter | Iterable[ScaledAdapter],
+    out_path: str | os.PathLike[str],
+    dtype: str | None = None,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> _core.MergeReport:
+    """Writes a model again with adapters in its weights.
+
+    The change is added in float32 to the decoded weights, which are then encoded again. Tensors
+    that no adapter touches are copied byte for byte. On any failure, and on Ctrl-C, the output is
+    as it was before.
+
+    Args:
+        base: A GGUF model; of a split one, the first part.
+        adapters: One adapter, or several; a pair gives an adapter its scale, which is 1 otherwise.
+        out_path: Where to write; an existing file is replaced.
+        dtype: The format of the matrices that change; by default each keeps its own.
+        threads: Default: one per processor that this process may use.
+        progress: Called with the bytes of input done and in all.
+
+    Returns:
+        Which tensors changed, and what encoding them cost.
+
+    Raises:
+        AdapterError: An adapter does not fit, whole; the message lists every tensor that does not.
+        FormatError: A file is damaged.
+        InvalidRequest: A tensor cannot be written in the format it should have.
+
+    Example:
+        >>> import realm_ext, tempfile, pathlib
+        >>> out = pathlib.Path(tempfile.mkdtemp()) / "pirate.gguf"
+        >>> base, adapter = realm_ext.demo_path("target.gguf"), realm_ext.demo_path("adapter")
+        >>> report = realm_ext.merge_adapter(base, adapter, out)
+        >>> len(report.tensors), max(t.relative_error for t in report.tensors) < 0.01
+        (28, True)
+    """
+    return _core.merge_adapter(
+        base, scaled(adapters), out_path, dtype=dtype, threads=threads, progress=progress
+    )
+
+
+def scaled(
+    adapters: ScaledAdapter | Iterable[ScaledAdapter],
+) -> list[tuple[AdapterLike, float]]:
+    """Adapters as pairs with their scales, whichever of the accepted forms they came in."""
+    if _is_adapter(adapters) or _is_pair(adapters):
+        adapters = [cast("ScaledAdapter", adapters)]
+    pairs = cast("Iterable[ScaledAdapter]", adapters)
+    return [
+        cast("tuple[AdapterLike, float]", one)
+        if _is_pair(one)
+        else (cast("AdapterLike", one), 1.0)
+        for one in pairs
+    ]
+
+
+def _is_adapter(value: object) -> bool:
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, Mapping))
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], (int, float))
