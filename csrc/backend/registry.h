@@ -7,6 +7,7 @@
 // them at load time. Seen by .cu files: valid C++17.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -37,6 +38,22 @@ class Backend;
 
 // Runs on `n_threads` of the process's shared pool; 0 means all usable processors.
 std::unique_ptr<Backend> make_cpu_backend(int n_threads);
+
+// What this machine's CPU can do at most: no program that reads its weights from memory, or
+// multiplies them as bytes, is faster. Medians of the moments measured, all threads together.
+struct Ceilings {
+  std::string level;  // the instruction set measured: the one that kernels use
+  int n_threads = 0;
+  double read_bytes_per_s = 0;  // of memory far larger than the caches
+  double int8_macs_per_s = 0;   // multiply-accumulates of bytes
+  double f32_macs_per_s = 0;
+  double clock_hz = 0;  // of one thread, when it alone works
+};
+
+// Takes about `seconds`, above 0 to 60, and for that time up to 1 GiB of memory. 0 threads: all
+// usable processors. Throws kCancelled once `cancel` is set.
+Ceilings measure_cpu_ceilings(int n_threads, double seconds,
+                              const std::atomic<bool>* cancel = nullptr);
 
 // All probes, in that order.
 std::vector<BackendProbe> probe_backends();

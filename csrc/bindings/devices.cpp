@@ -1,12 +1,15 @@
 // What this build is and which devices it finds.
+#include <optional>
 #include <pybind11/stl.h>
 
 #include "backend/registry.h"
 #include "base/build_info.h"
 #include "base/cpu_features.h"
+#include "base/error.h"
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
+#include "bindings/interruptible.h"
 
 namespace py = pybind11;
 
@@ -26,6 +29,31 @@ std::vector<DeviceInfo> all_devices() {
     devices.insert(devices.end(), probe.devices.begin(), probe.devices.end());
   }
   return devices;
+}
+
+Ceilings ceilings(std::optional<int> threads, double seconds) {
+  REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
+  Ceilings found;
+  run_interruptibly([&](const std::atomic<bool>& cancel) {
+    found = measure_cpu_ceilings(threads.value_or(0), seconds, &cancel);
+  });
+  return found;
+}
+
+void bind_ceilings(py::module_& m) {
+  py::class_<Ceilings>(m, "Ceilings", "The most that this machine's processors can do.")
+      .def_readonly("level", &Ceilings::level, "The instruction set measured.")
+      .def_readonly("n_threads", &Ceilings::n_threads)
+      .def_readonly("read_bytes_per_s", &Ceilings::read_bytes_per_s,
+                    "Reading memory far larger than the caches.")
+      .def_readonly("int8_macs_per_s", &Ceilings::int8_macs_per_s,
+                    "Multiply-accumulates of bytes, in registers.")
+      .def_readonly("f32_macs_per_s", &Ceilings::f32_macs_per_s,
+                    "Multiply-accumulates of floats, in registers.")
+      .def_readonly("clock_hz", &Ceilings::clock_hz, "Of one thread, when it alone works.");
+  m.def("measure_ceilings", &ceilings, py::arg("threads") = py::none(), py::arg("seconds") = 1.0,
+        "What no program can exceed here, all threads together: medians over about `seconds`. "
+        "Takes up to 1 GiB of memory meanwhile.");
 }
 
 }  // namespace
@@ -49,6 +77,7 @@ void bind_devices(py::module_& m) {
       .def_readonly("build_type", &BuildInfo::build_type)
       .def_readonly("cuda", &BuildInfo::cuda, "Compiler of the CUDA backend, or empty.");
 
+  bind_ceilings(m);
   const auto unlocked = py::call_guard<Unlocked>();
   m.def("build_info", &build_info, "Version and compiler of this binary.");
   m.def("devices", &all_devices, unlocked, "Every device that this build can use on this machine.");

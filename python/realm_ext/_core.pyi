@@ -15,6 +15,7 @@ import typing_extensions
 __all__ = [
     "BackendProbe",
     "BuildInfo",
+    "Ceilings",
     "Device",
     "End",
     "Engine",
@@ -44,6 +45,7 @@ __all__ = [
     "devices",
     "estimate",
     "formats",
+    "measure_ceilings",
     "pre_tokenizers",
     "probe_backends",
     "quantize",
@@ -119,6 +121,38 @@ class BuildInfo:
         """
     @property
     def version(self) -> str: ...
+
+class Ceilings:
+    """
+    The most that this machine's processors can do.
+    """
+    @property
+    def clock_hz(self) -> float:
+        """
+        Of one thread, when it alone works.
+        """
+    @property
+    def f32_macs_per_s(self) -> float:
+        """
+        Multiply-accumulates of floats, in registers.
+        """
+    @property
+    def int8_macs_per_s(self) -> float:
+        """
+        Multiply-accumulates of bytes, in registers.
+        """
+    @property
+    def level(self) -> str:
+        """
+        The instruction set measured.
+        """
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def read_bytes_per_s(self) -> float:
+        """
+        Reading memory far larger than the caches.
+        """
 
 class Format:
     """
@@ -827,6 +861,14 @@ def estimate(
 def formats() -> list[Format]:
     """
     Every weight format that this build reads.
+    """
+
+def measure_ceilings(
+    threads: typing.SupportsInt | typing.SupportsIndex | None = None,
+    seconds: typing.SupportsFloat | typing.SupportsIndex = 1.0,
+) -> Ceilings:
+    """
+    What no program can exceed here, all threads together: medians over about `seconds`. Takes up to 1 GiB of memory meanwhile.
     """
 
 def pre_tokenizers() -> list[PreTokenizer]:
