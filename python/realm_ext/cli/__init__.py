@@ -13,11 +13,11 @@ from pathlib import Path
 
 from realm_ext import __version__, _core
 from realm_ext._demo import demo_path
-from realm_ext.cli import chat, demo, doctor, generate, inspect, merge, quantize
+from realm_ext.cli import bench, chat, demo, doctor, generate, inspect, merge, quantize
 from realm_ext.cli.text import printable
 from realm_ext.errors import InvalidRequest, RealmError
 
-_COMMANDS = (demo, generate, chat, inspect, merge, quantize, doctor)
+_COMMANDS = (demo, generate, chat, inspect, merge, quantize, bench, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
