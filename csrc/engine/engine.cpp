@@ -20,6 +20,7 @@ namespace realm {
 namespace {
 
 constexpr int64_t kMaxSequences = 4096, kMaxStepTokens = 1 << 16;
+constexpr int64_t kMaxDeadlineMs = 1'000'000'000'000;  // 31 years
 
 const EngineOptions& validated(const EngineOptions& options) {
   REALM_CHECK(options.max_sequences >= 1 && options.max_sequences <= kMaxSequences,
@@ -117,8 +118,9 @@ void Engine::validate(const RequestOptions& options) const {
   realm::validate(params, config.n_vocab);
   REALM_CHECK(params.stop.empty() || model_->vocabulary(),
               "stop strings need a model with a vocabulary");
-  REALM_CHECK(!options.deadline_ms || *options.deadline_ms >= 0, "deadline_ms is ",
-              *options.deadline_ms);
+  REALM_CHECK(
+      !options.deadline_ms || (*options.deadline_ms >= 0 && *options.deadline_ms <= kMaxDeadlineMs),
+      "deadline_ms must be from 0 to ", kMaxDeadlineMs, ", is ", *options.deadline_ms);
   if (options.speculative) validate_speculation(options);
   const auto n_prompt = static_cast<int64_t>(options.prompt.size());
   REALM_CHECK(n_prompt > 0, "the prompt has no tokens");
