@@ -75,9 +75,8 @@ std::shared_ptr<ModelDrafter> make_drafter(DraftModel& draft, const Model& targe
 // What keys and values depend on besides tokens and namespace. A model with long and short RoPE
 // factors has two kinds of them.
 Sha256Digest root_of(Model& model, const RequestOptions& options, int64_t max_length) {
-  const RopeConfig& rope = model.config().rope;
   const bool is_long =
-      rope.scaling == RopeConfig::Scaling::kLongRope && max_length > rope.original_context;
+      takes_long_factors(model.config().rope, model.weights().rope_factors, max_length);
   Sha256Digest factors{};
   factors[0] = std::byte{is_long};
   return chain_root(options.space, {{model.fingerprint(), options.adapters, factors}});

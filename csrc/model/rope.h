@@ -18,6 +18,13 @@ struct RopeFactors {
   std::vector<float> long_context;   // rope_factors_long: beyond it
 };
 
+// Whether the rows of a sequence that may reach this length are turned by the long factors, and so
+// differ from those of a shorter one.
+inline bool takes_long_factors(const RopeConfig& config, const RopeFactors& factors,
+                               int64_t planned_tokens) {
+  return !factors.long_context.empty() && planned_tokens > config.original_context;
+}
+
 class RopePlanner {
  public:
   // `base` replaces config.base (layers with a base of their own); factors are checked against the
