@@ -129,13 +129,12 @@ Verdict Runner::verdict(const Sequence& sequence, std::span<const float> logits,
   const JudgedRow judged{{logits, generation.params(), generation.history()},
                          generation.seed(),
                          generation.tokens().size()};
-  if (i >= sequence.draft.size()) {
-    return judge(judged, nullptr, SpeculativeMethod::kCoupled, drawing_.sampler);
-  }
-  const Speculation& speculation = *sequence.speculation;
-  const DraftedToken drafted{sequence.draft[i],
-                             speculation.laws.empty() ? nullptr : &speculation.laws[i]};
-  return judge(judged, &drafted, speculation.config.method, drawing_.sampler);
+  const Speculation* speculation = sequence.speculation.get();
+  const auto method = speculation ? speculation->config.method : SpeculativeMethod::kCoupled;
+  if (i >= sequence.draft.size()) return judge(judged, nullptr, method, drawing_.sampler);
+  DraftedToken drafted{sequence.draft[i]};
+  if (speculation && !speculation->laws.empty()) drafted.law = &speculation->laws[i];
+  return judge(judged, &drafted, method, drawing_.sampler);
 }
 
 bool Runner::take(Sequence& sequence, std::span<const float> logits, int32_t token, Piece& piece) {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -12,17 +14,26 @@
 
 namespace realm::test {
 
+// REALM_SCHEDULES multiplies the number of schedules.
+inline unsigned scaled(unsigned n) {
+  const char* factor = std::getenv("REALM_SCHEDULES");
+  return factor ? n * static_cast<unsigned>(std::atoi(factor)) : n;
+}
+
 // What a schedule is drawn from.
 struct Setting {
   std::shared_ptr<Model> model;
   int64_t max_prompt = 40, max_tokens = 20, max_requests = 20;
   StepHook disturb{};  // of the engine alone, not of the reference
+  // Speculates a request, given its plain answer.
+  std::function<void(Random&, RequestOptions&, const Tokens& answer)> speculate{};
+  DraftModel draft{};
 };
 
 // What happened, to see that the schedules reach what they are meant to reach.
 struct Outcome {
   int64_t n_answers = 0, n_wrong = 0, n_cancelled = 0;
-  uint64_t n_preempted = 0, n_hits = 0, n_steps = 0;
+  uint64_t n_preempted = 0, n_hits = 0, n_steps = 0, n_drafted = 0, n_accepted = 0;
   int64_t widest = 0, left_in_use = 0;
 
   void operator+=(const Outcome& other) {
@@ -32,6 +43,8 @@ struct Outcome {
     n_preempted += other.n_preempted;
     n_hits += other.n_hits;
     n_steps += other.n_steps;
+    n_drafted += other.n_drafted;
+    n_accepted += other.n_accepted;
     widest = std::max(widest, other.widest);
     left_in_use += other.left_in_use;
   }
@@ -46,11 +59,14 @@ class RandomSchedule {
         max_tokens_(setting.max_tokens) {
     draw_requests();
     draw_options();
-    engine_ = std::make_unique<Engine>(setting_.model, options_,
-                                       [this](const StepBatch& step, std::span<float> logits) {
-                                         if (setting_.disturb) setting_.disturb(step, logits);
-                                         on_step();
-                                       });
+    if (setting_.speculate) speculate();
+    engine_ = std::make_unique<Engine>(
+        setting_.model, options_,
+        [this](const StepBatch& step, std::span<float> logits) {
+          if (setting_.disturb) setting_.disturb(step, logits);
+          on_step();
+        },
+        setting_.draft);
   }
   ~RandomSchedule() { engine_->close(); }  // before what its hook uses
 
@@ -65,7 +81,9 @@ class RandomSchedule {
     outcome_.n_preempted = stats.preempted;
     outcome_.n_hits = stats.prefix_hits;
     outcome_.n_steps = stats.steps;
-    outcome_.left_in_use = stats.kv_blocks_used;
+    outcome_.n_drafted = stats.draft_tokens;
+    outcome_.n_accepted = stats.accepted_tokens;
+    outcome_.left_in_use = stats.kv_blocks_used + stats.draft_blocks_used;
     for (size_t n = 0; n < stats.batch_widths.size(); ++n) {
       if (stats.batch_widths[n] > 0) outcome_.widest = static_cast<int64_t>(n);
     }
@@ -138,6 +156,15 @@ class RandomSchedule {
     options_.record_logits_hash = true;
     options_.poison_blocks = true;
     if (between(random_, 0, 2) > 0) options_.kv_bytes = starving_bytes();
+    if (setting_.draft.model && between(random_, 0, 1)) options_.draft_kv_bytes = starving_bytes();
+  }
+
+  void speculate() {
+    for (Plan& plan : plans_) {
+      if (between(random_, 0, 3) == 0) continue;
+      const Answer answer = alone(setting_.model, plan.options, options_.kv_type);
+      setting_.speculate(random_, plan.options, answer.tokens);
+    }
   }
 
   // The largest request fits, and little more.

@@ -1,10 +1,9 @@
 // One answer per request: in random schedules over models of every kind, each request's tokens,
 // text and logits are those it gets alone. And the inverse: a forward that depends on its company
-// is found out. REALM_SCHEDULES multiplies the number of schedules.
+// is found out.
 #include "cpp/engine_schedules.h"
 
 #include <cmath>
-#include <cstdlib>
 
 #include "cpp/harness.h"
 
@@ -12,11 +11,6 @@ using namespace realm;
 using namespace realm::test;
 
 namespace {
-
-unsigned scaled(unsigned n) {
-  const char* factor = std::getenv("REALM_SCHEDULES");
-  return factor ? n * static_cast<unsigned>(std::atoi(factor)) : n;
-}
 
 // Every architecture with something of its own in the cache or between rows, sums of more than 512
 // elements, widths that are no multiple of 16, and quantized weights.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 
+#include "cpp/engine_schedules.h"
 #include "cpp/harness.h"
 #include "cpp/speculative_world.h"
 #include "engine/engine.h"
@@ -106,6 +107,25 @@ TEST(coupled_answers_are_the_plain_ones_with_every_drafter_and_filter) {
   EXPECT_EQ(stats.kv_blocks_used, 0);
   EXPECT_EQ(stats.draft_blocks_used, 0);
   EXPECT(stats.draft_blocks_total > 0);
+}
+
+// With preemptions, cancellations, shared beginnings and starving caches of target and draft.
+TEST(answers_in_random_schedules_are_the_plain_ones) {
+  Outcome all;
+  for (const char* name : {"forward/llama-ragged", "forward/gemma3-global-layer",
+                           "forward/mistral-window", "forward/mixtral-8-experts"}) {
+    const std::string path = concat(REALM_GOLDEN_DIR "/", name, ".gguf");
+    Setting setting{.model = load(path), .max_requests = 12};
+    setting.draft = {noisy_copy(path, 0.05f, 1), ""};
+    setting.speculate = [&](Random& random, RequestOptions& options, const Tokens& answer) {
+      speculate(random, options, answer, setting.model->config().n_vocab);
+    };
+    all += run_schedules(name, setting, 5000, scaled(12));
+  }
+  EXPECT(all.n_answers > 50);
+  EXPECT(all.n_preempted > 5);
+  EXPECT(all.n_accepted > 1000);
+  EXPECT(all.n_drafted > all.n_accepted);
 }
 
 TEST(wrong_guesses_cost_no_forward_and_right_ones_save_them) {

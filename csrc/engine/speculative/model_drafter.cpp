@@ -11,9 +11,9 @@ namespace realm {
 
 namespace {
 
-// A request lags by one token after a refused guess, by two when all stood. What lags further is
-// read in a call of its own, so that all calls with guesses cost alike.
-constexpr int64_t kMaxLag = 2;
+// A request lags by one token after a refused guess, by two when all stood. What lags further than
+// a few rows is read in a call of its own, so that all calls with guesses cost about the same.
+constexpr int64_t kUsualLag = 2, kMaxLag = 16;
 
 KvSpaceShape shape_of(Model& model, const ModelDrafterOptions& options) {
   const ModelConfig& config = model.config();
@@ -50,7 +50,7 @@ ModelDrafter::ModelDrafter(std::shared_ptr<Model> model, const ModelDrafterOptio
       cache_(model_->backend(), model_->config(), options_.kv_type, options_.pages),
       decoder_(model_->backend(), model_->config(), model_->weights(), options_.max_rows,
                options_.max_requests) {
-  REALM_CHECK(options_.max_rows >= options_.max_requests * kMaxLag, "a draft model that reads ",
+  REALM_CHECK(options_.max_rows >= options_.max_requests * kUsualLag, "a draft model that reads ",
               options_.max_rows, " rows at a time cannot serve ", options_.max_requests,
               " requests at once");
 }
