@@ -291,8 +291,8 @@ void EngineLoop::accept(const Work& work, size_t index, Clock::time_point now) {
     const int64_t n_accepted = runner_.accept(work, index, piece);
     speculator_.settle(sequence, n_drafted, n_accepted, std::ssize(piece.tokens));
     piece.text = sequence.generation.take_text();
-  } catch (const std::exception& e) {
-    return end(sequence, {}, FinishReason::kError, as_error(e));
+  } catch (const std::exception& e) {  // what stood before it stands
+    return end(sequence, std::move(piece), FinishReason::kError, as_error(e));
   }
   if (is_prompt) counts_.prompt_tokens += static_cast<uint64_t>(work.n_rows);
   if (!piece.tokens.empty()) note_tokens(sequence, piece.tokens.size(), now);

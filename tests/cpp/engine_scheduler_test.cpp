@@ -231,7 +231,7 @@ TEST(the_oldest_of_equals_keeps_its_blocks) {
 TEST(guesses_are_not_worth_anybodys_blocks) {
   KvSpace space(blocks(2, 64));
   Scheduler scheduler({.max_sequences = 4, .max_step_tokens = 64, .max_wanted = 8}, space);
-  Sequence one = sequence_of(space, 0, 4, 3), other = sequence_of(space, 1, 2, 2);
+  Sequence one = sequence_of(space, 0, 4, 20);
   Random random(1);
   scheduler.add(one);
   compute(scheduler.plan({})[0], random);
@@ -241,6 +241,18 @@ TEST(guesses_are_not_worth_anybodys_blocks) {
   EXPECT_EQ(plan.size(), 1u);
   EXPECT_EQ(plan[0].n_rows, 1);
   EXPECT(one.draft.empty() && one.is_running);
+}
+
+TEST(guesses_end_where_the_sequence_must_end) {
+  KvSpace space(blocks(100, 64));
+  Scheduler scheduler({.max_sequences = 4, .max_step_tokens = 64, .max_wanted = 8}, space);
+  Sequence one = sequence_of(space, 0, 4, 3);
+  Random random(1);
+  scheduler.add(one);
+  compute(scheduler.plan({})[0], random);
+  one.draft = {9, 9, 9, 9, 9};
+  scheduler.plan({});
+  EXPECT_EQ(one.n_drafted(), 2);
 }
 
 TEST(guesses_stay_within_the_budget) {
