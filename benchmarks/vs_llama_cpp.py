@@ -21,10 +21,13 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,30 +105,26 @@ class Arena:
                 raise SystemExit(f"{NAMES[name]} does not start: {found[name]['error']}")
         return found
 
-    def rows(self, model: Path, names: list[str]) -> list[Row]:
-        """All rows of one file."""
+    def rows(self, model: Path, names: list[str]) -> Iterator[Row]:
+        """All rows of one file, those over one loaded model first."""
         warm(model)
-        found: dict[str, Row] = {}
         timed = [name for name in names if ":" in name]
         if timed:
-            found |= self._timed_rows(model, timed)
+            yield from self._timed_rows(model, timed)
         for name in names:
-            if name not in found:
+            if name not in timed:
                 self._tell(model, name)
-                found[name] = {"load": self._load_row, "memory": self._memory_row}[name](model)
-        return [found[name] for name in names]
+                yield {"load": self._load_row, "memory": self._memory_row}[name](model)
 
-    def _timed_rows(self, model: Path, names: list[str]) -> dict[str, Row]:
-        contestants = {name: self.start(name) for name in self.engines}
-        try:
+    def _timed_rows(self, model: Path, names: list[str]) -> Iterator[Row]:
+        with ExitStack() as stack:
+            contestants = {name: stack.enter_context(self.start(name)) for name in self.engines}
             for contestant in contestants.values():
                 answer = contestant.ask("load", model=str(model), threads=self.threads)
                 if "error" in answer:
                     raise SystemExit(answer["error"])
-            return {name: self._timed_row(model, name, contestants) for name in names}
-        finally:
-            for contestant in contestants.values():
-                contestant.__exit__()
+            for name in names:
+                yield self._timed_row(model, name, contestants)
 
     def _timed_row(self, model: Path, name: str, contestants: dict[str, Contestant]) -> Row:
         self._tell(model, name)
@@ -259,8 +258,8 @@ def commit() -> str:
     return done.stdout.strip() or "not known"
 
 
-def main() -> None:
-    """Compare and show."""
+def main() -> int:
+    """Compare and show; 1 if it had to stop early."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -287,15 +286,24 @@ def main() -> None:
         date=datetime.date.today().isoformat(),
         versions=arena.versions(),
     )
-    for model in arguments.models:
-        found.rows += arena.rows(model, names)
+    status = 0
+    for sign in (signal.SIGINT, signal.SIGTERM):  # also where a shell made us ignore Ctrl-C
+        signal.signal(sign, signal.default_int_handler)
+    try:
+        for model in arguments.models:
+            for row in arena.rows(model, names):
+                found.rows.append(row)
+    except (KeyboardInterrupt, SystemExit) as why:  # what was found before is shown all the same
+        print(f"stopped: {why or 'interrupted'}", file=sys.stderr)
+        status = 1
     found.ceilings = arena.ceilings
     if arguments.json:
         arguments.json.write_text(json.dumps(found.as_json(), indent=1))
     if arguments.plot:
         arguments.plot.write_text(svg(found))
     print(markdown(found) if arguments.markdown else text(found))
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
