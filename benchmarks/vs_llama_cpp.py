@@ -75,7 +75,9 @@ class Contestant:
     def __enter__(self) -> Contestant:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # it may be in the middle of something long
+            self.process.kill()
         self.process.stdin.close()
         self.process.wait()
 
@@ -294,7 +296,7 @@ def main() -> int:
             for row in arena.rows(model, names):
                 found.rows.append(row)
     except (KeyboardInterrupt, SystemExit) as why:  # what was found before is shown all the same
-        print(f"stopped: {why or 'interrupted'}", file=sys.stderr)
+        print(f"stopped: {str(why) or 'interrupted'}", file=sys.stderr)
         status = 1
     found.ceilings = arena.ceilings
     if arguments.json:
