@@ -159,7 +159,7 @@ def test_our_side_of_a_comparison_runs(tmp_path):
         "--work", "prefill:32,load,memory", "--rounds", "2", "--generate", "4",
         "--json", tmp_path / "out.json",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
     values = [r["engines"]["realm_ext"]["values"] for r in found["rows"]]
