@@ -12,6 +12,8 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "backend/operands.h"
 
@@ -23,6 +25,8 @@ class Backend {
 
   // "cpu avx512vnni, 2 threads": for doctor() and messages.
   virtual std::string description() const = 0;
+  // How often each kind of kernel ran so far, by name: tests see which path was taken.
+  virtual std::vector<std::pair<std::string, uint64_t>> path_counts() const { return {}; }
 
   // ---- memory
   // ------------------------------------------------------------------------------------------

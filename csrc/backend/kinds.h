@@ -9,4 +9,7 @@ namespace realm {
 enum class Activation : int { kSilu, kGeluTanh };
 enum class NormKind : int { kRms, kLayer };
 
+// What quantized weights are multiplied with: activations rounded to int8, or f32 as they are.
+enum class ActivationKind : int { kInt8, kF32 };
+
 }  // namespace realm

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/kinds.h"
+
 namespace realm {
 
 struct DeviceInfo {
@@ -37,7 +39,8 @@ BackendProbe probe_metal();
 class Backend;
 
 // Runs on `n_threads` of the process's shared pool; 0 means all usable processors.
-std::unique_ptr<Backend> make_cpu_backend(int n_threads);
+std::unique_ptr<Backend> make_cpu_backend(int n_threads,
+                                          ActivationKind activations = ActivationKind::kInt8);
 
 // What this machine's CPU can do at most: no program that reads its weights from memory, or
 // multiplies them as bytes, is faster. Medians of the moments measured, all threads together.

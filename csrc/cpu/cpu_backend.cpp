@@ -32,8 +32,12 @@ class HostBuffer final : public Buffer {
 
 }  // namespace
 
-CpuBackend::CpuBackend(const Kernels& kernels, std::shared_ptr<ThreadPool> pool)
-    : kernels_(kernels), pool_(std::move(pool)) {}
+CpuBackend::CpuBackend(const Kernels& kernels, const PanelKernels& panel_kernels,
+                       std::shared_ptr<ThreadPool> pool, ActivationKind activations)
+    : kernels_(kernels),
+      panel_kernels_(panel_kernels),
+      pool_(std::move(pool)),
+      activation_kind_(activations) {}
 
 std::string CpuBackend::description() const {
   return concat("cpu ", kernels_.compiled_for(), ", ", pool_->n_threads(), " threads");
@@ -52,7 +56,18 @@ void CpuBackend::download(const void* device, void* host, uint64_t bytes) {
 }
 
 std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
-  return std::make_unique<CpuWeight>(bytes);
+  // Bytes that have an owner are used where they lie; the oracle decodes from the file's layout.
+  if (bytes.owner || activation_kind_ == ActivationKind::kF32)
+    return std::make_unique<CpuWeight>(bytes);
+  return std::make_unique<CpuWeight>(bytes, *pool_);
+}
+
+std::vector<std::pair<std::string, uint64_t>> CpuBackend::path_counts() const {
+  return {{"fused", path_counts_.fused.load()},
+          {"slab", path_counts_.slab.load()},
+          {"tail", path_counts_.tail.load()},
+          {"floats", path_counts_.floats.load()},
+          {"reference", path_counts_.reference.load()}};
 }
 
 void CpuBackend::decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) {
@@ -67,10 +82,11 @@ int64_t CpuBackend::kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_
 
 }  // namespace cpu
 
-std::unique_ptr<Backend> make_cpu_backend(int n_threads) {
+std::unique_ptr<Backend> make_cpu_backend(int n_threads, ActivationKind activations) {
   const int n = n_threads > 0 ? n_threads : usable_processors();
-  return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(active_cpu_level()),
-                                           ThreadPool::shared(n));
+  const CpuLevel level = active_cpu_level();
+  return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(level), cpu::panel_kernels_for(level),
+                                           ThreadPool::shared(n), activations);
 }
 
 }  // namespace realm

@@ -9,7 +9,9 @@
 
 #include "backend/backend.h"
 #include "base/thread_pool.h"
+#include "cpu/activations.h"
 #include "cpu/kernels.h"
+#include "cpu/panel_products.h"
 
 namespace realm::cpu {
 
@@ -19,7 +21,8 @@ struct alignas(64) CacheLine {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const Kernels& kernels, std::shared_ptr<ThreadPool> pool);
+  CpuBackend(const Kernels& kernels, const PanelKernels& panel_kernels,
+             std::shared_ptr<ThreadPool> pool, ActivationKind activations);
 
   std::string description() const override;
   std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
@@ -28,6 +31,7 @@ class CpuBackend final : public Backend {
   void sync() override {}
   std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) override;
   void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) override;
+  std::vector<std::pair<std::string, uint64_t>> path_counts() const override;
   int64_t kv_page_tokens() const override { return kLanes; }
   int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
 
@@ -52,6 +56,9 @@ class CpuBackend final : public Backend {
   void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                    const ExpertScratch& scratch, Matrix out) override;
 
+  // Matrix products with f32 activations: the oracle of run_linear().
+  void run_reference_linear(std::span<const Product> products, Matrix in);
+  void multiply_units(const Product& product, int64_t begin, int64_t end);
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
   void for_each_row(int64_t rows, int64_t cols, Body body);
@@ -59,8 +66,12 @@ class CpuBackend final : public Backend {
                   const ExpertScratch& scratch);
 
   const Kernels& kernels_;
+  const PanelKernels& panel_kernels_;
   std::shared_ptr<ThreadPool> pool_;
   std::vector<CacheLine> states_;  // of attention that is shared out by stretches of keys; grows
+  const ActivationKind activation_kind_;
+  Activations activations_;  // of the current group of products
+  PathCounts path_counts_;
 };
 
 }  // namespace realm::cpu

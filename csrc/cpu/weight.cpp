@@ -2,44 +2,120 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
+#include <sys/mman.h>
+#include <vector>
 
 #include "base/error.h"
 
 namespace realm::cpu {
 
-CpuWeight::CpuWeight(const WeightBytes& source)
-    : Weight(source.dtype, source.rows, source.cols),
-      format_(format_of(source.dtype)),
-      source_(source) {
-  const auto row_bytes = encoded_bytes(format_, static_cast<uint64_t>(source.cols));
+namespace {
+
+int64_t checked_row_bytes(const WeightBytes& source) {
+  const Format& format = format_of(source.dtype);
+  const auto row_bytes = encoded_bytes(format, static_cast<uint64_t>(source.cols));
   if (!row_bytes || *row_bytes * static_cast<uint64_t>(source.rows) != source.bytes.size()) {
-    fail(ErrorCode::kInternal, "a weight of ", source.rows, " x ", source.cols, " ", format_.name,
+    fail(ErrorCode::kInternal, "a weight of ", source.rows, " x ", source.cols, " ", format.name,
          " got ", source.bytes.size(), " bytes");
   }
-  row_bytes_ = static_cast<int64_t>(*row_bytes);
-  if (source.owner) return;
-  constexpr std::align_val_t kAlignment{64};
-  auto* memory =
-      static_cast<std::byte*>(::operator new(std::max<size_t>(source.bytes.size(), 1), kAlignment));
-  source_.owner =
-      std::shared_ptr<std::byte>(memory, [](std::byte* p) { ::operator delete(p, kAlignment); });
-  std::memcpy(memory, source.bytes.data(), source.bytes.size());
-  source_.bytes = {memory, source.bytes.size()};
+  return static_cast<int64_t>(*row_bytes);
+}
+
+// Whole pages, huge ones where the system gives them; committed by the thread that first writes.
+std::shared_ptr<uint8_t> make_pages(int64_t bytes) {
+  constexpr int64_t kHugePage = 2 << 20;
+  const auto size = static_cast<size_t>((bytes + 4095) / 4096 * 4096);
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(static_cast<uint64_t>(bytes)),
+         " for packed weights");
+  }
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= kHugePage) ::madvise(memory, size, MADV_HUGEPAGE);
+#endif
+  return {static_cast<uint8_t*>(memory), [size](uint8_t* p) { ::munmap(p, size); }};
+}
+
+}  // namespace
+
+const PanelLayout& panel_layout(const Format& format) {
+  const PanelLayout* layout = find_panel_layout(format.dtype);
+  if (!layout) layout = find_float_layout(format.dtype);
+  if (!layout) fail(ErrorCode::kInternal, "format ", format.name, " has no panel layout");
+  return *layout;
+}
+
+CpuWeight::CpuWeight(const WeightBytes& source)
+    : Weight(source.dtype, source.rows, source.cols),
+      format_(&format_of(source.dtype)),
+      row_bytes_(checked_row_bytes(source)),
+      owner_(source.owner),
+      data_(reinterpret_cast<const uint8_t*>(source.bytes.data())) {
+  if (owner_) return;
+  const auto memory = make_pages(static_cast<int64_t>(source.bytes.size()));
+  std::memcpy(memory.get(), source.bytes.data(), source.bytes.size());
+  owner_ = memory;
+  data_ = memory.get();
+}
+
+CpuWeight::CpuWeight(const WeightBytes& source, ThreadPool& pool)
+    : Weight(source.dtype, source.rows, source.cols),
+      format_(&format_of(source.dtype == DType::kF64 ? DType::kF32 : source.dtype)),
+      row_bytes_(checked_row_bytes(source) / (source.dtype == DType::kF64 ? 2 : 1)),
+      is_packed_(true) {
+  const PanelLayout& layout = panel_layout(*format_);
+  panel_bytes_ = realm::cpu::panel_bytes(layout, n_blocks());
+  const int64_t n_panels = (source.rows + kPanelRows - 1) / kPanelRows;
+  const std::shared_ptr<uint8_t> memory = make_pages(n_panels * panel_bytes_);
+  owner_ = memory;
+  data_ = memory.get();
+  pool.run(n_panels,
+           [&](int64_t p) { pack_panel(layout, source, p, memory.get() + p * panel_bytes_); });
+}
+
+void CpuWeight::pack_panel(const PanelLayout& layout, const WeightBytes& source, int64_t p,
+                           uint8_t* out) {
+  const std::byte* rows[kPanelRows] = {};
+  const int64_t n = std::min<int64_t>(kPanelRows, source.rows - p * kPanelRows);
+  const auto source_row_bytes = static_cast<int64_t>(source.bytes.size()) / source.rows;
+  std::vector<float> decoded;
+  if (source.dtype == DType::kF64) decoded.resize(static_cast<size_t>(n * source.cols));
+  for (int64_t r = 0; r < n; ++r) {
+    rows[r] = source.bytes.data() + (p * kPanelRows + r) * source_row_bytes;
+    if (source.dtype != DType::kF64) continue;
+    float* row = decoded.data() + r * source.cols;
+    realm::decode(format_of(DType::kF64), rows[r], row, static_cast<uint64_t>(source.cols));
+    rows[r] = reinterpret_cast<const std::byte*>(row);
+  }
+  pack(layout, rows, n_blocks(), out);
+}
+
+const std::byte* CpuWeight::file_blocks(int64_t r, int64_t block) const {
+  if (r >= rows()) return nullptr;
+  return reinterpret_cast<const std::byte*>(data_) + r * row_bytes_ + block * format_->block_bytes;
 }
 
 void CpuWeight::decode(const Kernels& kernels, int64_t row, int64_t first, int64_t n,
                        float* out) const {
-  const std::byte* blocks = source_.bytes.data() + row * row_bytes_ +
-                            first / format_.block_elements * format_.block_bytes;
+  const int64_t block = first / format_->block_elements, count = n / format_->block_elements;
+  const std::byte* blocks = nullptr;
+  if (is_packed_) {
+    thread_local std::vector<std::byte> bytes;
+    bytes.resize(static_cast<size_t>(count) * format_->block_bytes + 1);
+    unpack(panel_layout(*format_), panel(row / kPanelRows), n_blocks(),
+           static_cast<int>(row % kPanelRows), block, count, bytes.data());
+    blocks = bytes.data();
+  } else {
+    blocks = file_blocks(row, block);
+  }
   const auto address = reinterpret_cast<uintptr_t>(blocks);
-  if (dtype() == DType::kF16 && address % 2 == 0) {
+  if (format_->dtype == DType::kF16 && address % 2 == 0) {
     return kernels.widen_f16(reinterpret_cast<const uint16_t*>(blocks), out, n);
   }
-  if (dtype() == DType::kBF16 && address % 2 == 0) {
+  if (format_->dtype == DType::kBF16 && address % 2 == 0) {
     return kernels.widen_bf16(reinterpret_cast<const uint16_t*>(blocks), out, n);
   }
-  realm::decode(format_, blocks, out, static_cast<uint64_t>(n));
+  realm::decode(*format_, blocks, out, static_cast<uint64_t>(n));
 }
 
 }  // namespace realm::cpu

@@ -20,6 +20,8 @@ namespace realm {
 
 struct ModelOptions {
   int n_threads = 0;  // 0: every processor this process may use
+  // kF32 multiplies quantized weights exactly as they decode: slow, and the oracle of kInt8.
+  ActivationKind activations = ActivationKind::kInt8;
   LoadOptions load{};
   // Merged into the weights as they are loaded.
   AdapterSources merge{};

@@ -1,6 +1,7 @@
-// The path that serves every format: sixteen weight rows are decoded 256 values at a time into a
-// panel of f32, which multiplies all rows of the input before the next one is decoded. Reductions
-// run over ascending k with one FMA each, so the path is also the reference of the faster ones.
+// Products in f32 throughout, for every format: sixteen weight rows are decoded 256 values at a
+// time into a panel, which multiplies all rows of the input before the next one is decoded.
+// Reductions run over ascending k with one FMA each. The oracle of the quantized products, and what
+// activations = "f32" selects.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -59,7 +60,7 @@ void multiply_panel(const Kernels& kernels, const Product& product, int64_t inde
 
 }  // namespace
 
-void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
+void CpuBackend::run_reference_linear(std::span<const Product> products, Matrix in) {
   int64_t total = 0;
   for (const Product& product : products) total += panels_of(product);
   pool_->run(total, [&](int64_t index) {
@@ -67,6 +68,7 @@ void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
     const Product* product = products.data();
     for (; index >= panels_of(*product); ++product) index -= panels_of(*product);
     multiply_panel(kernels_, *product, index, in);
+    path_counts_.reference.fetch_add(1, std::memory_order_relaxed);
   });
 }
 

@@ -1,0 +1,24 @@
+// Opens a translation unit that is compiled once per CPU level: the build passes REALM_LEVEL (the
+// level's name) with the level's flags. Units of another architecture's levels come out empty, so
+// REALM_LEVEL_EXISTS guards all they define. Such units include nothing of the C++ library
+// (cpu/vec16.h says why).
+#pragma once
+
+#if defined(REALM_IS_BASELINE)
+#define REALM_LEVEL_EXISTS 1
+#elif defined(REALM_IS_NEON)
+#if defined(__ARM_NEON)
+#define REALM_LEVEL_EXISTS 1
+#include <arm_neon.h>
+#endif
+#elif defined(__AVX2__)
+#define REALM_LEVEL_EXISTS 1
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define METHOD inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+#define REALM_JOIN_(a, b) a##b
+#define REALM_JOIN(a, b) REALM_JOIN_(a, b)
+#define REALM_LEVEL_NAMESPACE REALM_JOIN(level_, REALM_LEVEL)

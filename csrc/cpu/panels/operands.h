@@ -1,0 +1,116 @@
+// What panel kernels take: quantized activations, unpacked slabs of weights, and the table of a
+// level's kernels. A panel is sixteen rows of a weight, row = lane; a block is 256 values of k. The
+// arithmetic, the same at every level, is in docs/numerics.md. Seen by units compiled for wide
+// instructions: no C++ library, no inline functions.
+#pragma once
+
+#include <stdint.h>
+
+namespace realm::cpu {
+
+constexpr int kPanelRows = 16;
+constexpr int kBlockValues = 256;
+constexpr int kMaxFusedRows = 8;  // rows of activations that a fused kernel takes together
+constexpr int kMaxTileRows = 4;
+constexpr int kMaxTilePanels = 3;
+constexpr int kMaxFloatRows = 8;
+constexpr int kMaxFloatPanels = 8;
+
+// A dot with weights stored as unsigned `w + offset` starts at -offset * (sum of the activations):
+// the sum is then exact, whatever the offset. Kept ready for the offsets in use. `signed` is the
+// offset of a level whose dot instruction wants unsigned weights (128), or 0 where weights are
+// signed.
+
+// 256 activations of one row under one scale: for formats with 256 values to a superblock.
+struct alignas(64) ActSuper {
+  int8_t q[256];
+  int32_t start_signed_32[8];   // for sub-blocks of 32
+  int32_t start_signed_16[16];  // for sub-blocks of 16
+  int32_t start_32_16[16];      // offset 32
+  // Sums of each 32 or 16 values, paired as minimums lie in bytes of a word: 0 2, 1 3, 4 6, 5 7 ...
+  int16_t pairs_32[8];
+  int16_t pairs_16[16];
+  float d;
+};
+
+// 256 activations of one row, a scale for each 32: for formats with 32 values to a block.
+struct alignas(64) ActFine {
+  int8_t q[256];
+  int32_t start_signed[8], start_8[8], start_16[8];
+  int32_t start_signed_16[16];  // for sub-blocks of 16
+  float d[8];
+  float sum[8];  // d * the sum of q
+};
+
+// One block of a panel, unpacked: a byte for each weight, four values of k side by side.
+struct alignas(64) Slab {
+  uint8_t q[64][64];    // [k / 4][4 * lane + k % 4]
+  float scale[16][16];  // [sub-block][lane]
+  union {
+    int16_t pairs[8][32];  // minimums as int16, paired as ActSuper's sums
+    float minimum[8][16];
+  };
+  float d[16], dmin[16];
+};
+
+// How a slab is multiplied; the scale of activations, the width of sub-blocks, minimums or not.
+enum class SlabKind : int {
+  kSuper32,
+  kSuper16,
+  kSuper32Min,
+  kSuper16Min,
+  kFine32,
+  kFine16,
+  kFine32Min,
+};
+constexpr int kSlabKinds = 7;
+
+// Formats with kernels that read their packed bits.
+enum class Packed : int {
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kIQ4_NL,
+  kMXFP4,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_XS,
+};
+constexpr int kPackedFormats = 13;
+
+enum class FloatPanel : int { kF16, kBF16, kF32 };
+constexpr int kFloatPanels = 3;
+
+// out[row][lane] of one panel for the kernel's number of rows. `acts` are ActSuper or ActFine,
+// [block][act_rows]; `n_blocks` counts the format's own blocks in a row.
+using FusedKernel = void (*)(const uint8_t* panel, const void* acts, int64_t act_rows,
+                             int64_t n_blocks, float* out);
+// Unpacks block `block` of 256 values of a panel.
+using ExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, Slab* out);
+// acc[row][panel * 16 + lane] += the slabs' block times consecutive rows of `acts`. `n_subs`
+// sub-blocks are filled; `start` is the place of the dots' start values in an activation struct.
+using TileKernel = void (*)(const Slab* slabs, const void* acts, int n_subs, int start, float* acc);
+// acc[row][panel * 16 + lane] += panels' k values times rows of x, ascending k.
+using FloatKernel = void (*)(const uint8_t* panels, int64_t panel_stride, const float* x,
+                             int64_t x_stride, int64_t depth, float* acc);
+
+struct PanelKernels {
+  void (*quantize_super)(const float* x, ActSuper* out);
+  void (*quantize_fine)(const float* x, int n_values, ActFine* out);
+  // Null where a level has no kernel for that many rows or panels; one row and one panel always
+  // exist.
+  FusedKernel fused[kPackedFormats][kMaxFusedRows + 1];
+  ExpandKernel expand[kPackedFormats];
+  int fused_start[kPackedFormats];  // TileKernel's `start` of an expanded slab
+  TileKernel tile[kSlabKinds][kMaxTileRows + 1][kMaxTilePanels + 1];
+  FloatKernel floats[kFloatPanels][kMaxFloatRows + 1][kMaxFloatPanels + 1];
+  void (*widen[kFloatPanels])(const uint8_t* in, float* out, int64_t n);
+  uint8_t signed_flip;  // slabs hold signed weights xor this
+};
+
+}  // namespace realm::cpu

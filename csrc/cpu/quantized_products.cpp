@@ -1,0 +1,173 @@
+// Quantized weights times int8 activations: up to sixteen rows straight from packed bits, more over
+// slabs that are unpacked once for all rows.
+#include <algorithm>
+#include <cstddef>
+
+#include "cpu/panel_products.h"
+#include "cpu/panel_sums.h"
+#include "cpu/panels/fill_slab.h"
+
+namespace realm::cpu {
+
+namespace {
+
+constexpr int64_t kSweepBytes = 384 << 10;  // quantized activations of a sweep: they stay in L2
+constexpr int64_t kMaxSweepRows = 512;
+
+// Quantized products of one weight with one input.
+class QuantizedProduct {
+ public:
+  QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts,
+                   PathCounts& counts)
+      : kernels_(kernels),
+        product_(product),
+        weight_(as_cpu(*product.weight.weight)),
+        layout_(panel_layout(weight_.format())),
+        acts_(acts),
+        counts_(counts) {}
+
+  void run(int64_t first, int64_t n) {
+    if (weight_.is_packed() && layout_.packed && acts_.in().rows <= kMaxFusedInput) {
+      for (int64_t p = first; p < first + n; ++p) run_fused(p);
+    } else {
+      run_slabs(first, n);
+    }
+  }
+
+ private:
+  bool is_fine() const { return has_fine_activations(layout_); }
+  const void* acts_at(int64_t block, int64_t row) const {
+    if (is_fine()) return acts_.fine(block, row);
+    return acts_.super(block, row);
+  }
+  size_t act_bytes() const { return is_fine() ? sizeof(ActFine) : sizeof(ActSuper); }
+
+  void run_fused(int64_t panel) {
+    const auto& table = kernels_.fused[static_cast<int>(*layout_.packed)];
+    const int64_t rows = acts_.in().rows;
+    const int64_t groups = (rows + kMaxFusedRows - 1) / kMaxFusedRows;
+    alignas(64) float sums[kMaxFusedRows * kPanelRows];
+    for (int64_t row = 0, group = 1; row < rows; ++group) {
+      const int64_t end = rows * group / groups;  // groups of about the same size
+      while (row < end) {
+        int64_t r = end - row;
+        while (!table[r]) --r;
+        table[r](weight_.panel(panel), acts_at(0, row), rows, weight_.n_blocks(), sums);
+        write_sums(product_, sums, row, r, panel, 1);
+        counts_.fused.fetch_add(1, std::memory_order_relaxed);
+        row += r;
+      }
+    }
+  }
+
+  void run_slabs(int64_t first, int64_t n) {
+    const int64_t rows = acts_.in().rows, blocks = n_blocks();
+    const auto most = std::clamp<int64_t>(
+        kSweepBytes / (blocks * static_cast<int64_t>(act_bytes())), kMaxTileRows, kMaxSweepRows);
+    const int64_t sweeps = (rows + most - 1) / most;
+    for (int64_t s = 0; s < sweeps; ++s) {
+      const int64_t from = rows * s / sweeps, to = rows * (s + 1) / sweeps;
+      for (int64_t p = first; p < first + n;) {
+        int64_t together = std::min<int64_t>(kMaxTilePanels, first + n - p);
+        while (!tiles()[1][together]) --together;
+        run_sweep(p, static_cast<int>(together), from, to - from);
+        p += together;
+      }
+    }
+  }
+
+  void run_sweep(int64_t panel, int panels, int64_t first_row, int64_t rows) {
+    thread_local Slab slabs[kMaxTilePanels];
+    float* sums = zeroed_sums(rows, panels);
+    for (int64_t block = 0; block < n_blocks(); ++block) {
+      for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs[i]);
+      multiply_slabs(slabs, block, panels, first_row, rows, sums);
+    }
+    write_sums(product_, sums, first_row, rows, panel, panels);
+  }
+
+  void multiply_slabs(const Slab* slabs, int64_t block, int panels, int64_t first_row, int64_t rows,
+                      float* sums) {
+    const int64_t n_tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
+    const int subs = filled_subs(block), start = start_place();
+    uint64_t whole = 0, part = 0;
+    for (int64_t row = 0, t = 1; row < rows; ++t) {
+      const int64_t end = rows * t / n_tiles;
+      while (row < end) {
+        int64_t r = end - row;
+        while (!tiles()[r][panels]) --r;
+        tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
+                           sums + row * panels * kPanelRows);
+        ++(r == kMaxTileRows && panels == most_panels() ? whole : part);
+        row += r;
+      }
+    }
+    counts_.slab.fetch_add(whole, std::memory_order_relaxed);
+    counts_.tail.fetch_add(part, std::memory_order_relaxed);
+  }
+
+  // From packed bits; from the file's layout by packing one group first; or from whole blocks.
+  void unpack_slab(int64_t panel, int64_t block, Slab& out) const {
+    const int64_t first = block * layout_.slab_blocks, row_blocks = weight_.n_blocks();
+    if (!layout_.packed) return fill_from_blocks(panel, first, out);
+    const ExpandKernel expand = kernels_.expand[static_cast<int>(*layout_.packed)];
+    if (weight_.is_packed()) return expand(weight_.panel(panel), block, row_blocks, &out);
+    alignas(64) thread_local uint8_t scratch[2 * 16 * 8 * 34];  // the largest group
+    const int64_t group = first / layout_.group * layout_.group;
+    const int64_t n = std::min<int64_t>(layout_.group, row_blocks - group);
+    pack(layout_, RowBlocks(weight_, panel, group).rows, n, scratch);
+    expand(scratch, (first - group) / layout_.slab_blocks, n, &out);
+  }
+
+  void fill_from_blocks(int64_t panel, int64_t block, Slab& out) const {
+    const auto bytes = static_cast<int64_t>(weight_.format().block_bytes);
+    const auto n =
+        static_cast<int>(std::min<int64_t>(layout_.slab_blocks, weight_.n_blocks() - block));
+    if (!weight_.is_packed()) {
+      const RowBlocks blocks(weight_, panel, block);
+      return fill_slab(layout_.dtype, blocks.rows, n, bytes, kernels_.signed_flip, out);
+    }
+    const std::byte* rows[kPanelRows];
+    for (int r = 0; r < kPanelRows; ++r) {
+      rows[r] = reinterpret_cast<const std::byte*>(weight_.panel(panel)) +
+                (block * kPanelRows + r) * bytes;
+    }
+    fill_slab(layout_.dtype, rows, n, bytes * kPanelRows, kernels_.signed_flip, out);
+  }
+
+  int64_t n_blocks() const {
+    return (weight_.n_blocks() + layout_.slab_blocks - 1) / layout_.slab_blocks;
+  }
+  // Sub-blocks of a block that hold values: fewer at the end of a row of small blocks.
+  int filled_subs(int64_t block) const {
+    const int64_t values = std::min<int64_t>(kBlockValues, weight_.cols() - block * kBlockValues);
+    return static_cast<int>(values / (layout_.slab_kind == SlabKind::kFine16 ? 16 : 32));
+  }
+  int start_place() const {
+    if (layout_.packed) return kernels_.fused_start[static_cast<int>(*layout_.packed)];
+    if (layout_.slab_kind == SlabKind::kSuper32) return offsetof(ActSuper, start_signed_32);
+    if (layout_.slab_kind == SlabKind::kSuper16) return offsetof(ActSuper, start_signed_16);
+    return offsetof(ActFine, start_signed_16);
+  }
+  const TileKernel (&tiles() const)[kMaxTileRows + 1][kMaxTilePanels + 1] {
+    return kernels_.tile[static_cast<int>(layout_.slab_kind)];
+  }
+  int most_panels() const { return tiles()[1][kMaxTilePanels] ? kMaxTilePanels : 1; }
+
+  const PanelKernels& kernels_;
+  const Product& product_;
+  const CpuWeight& weight_;
+  const PanelLayout& layout_;
+  const Activations& acts_;
+  PathCounts& counts_;
+};
+
+}  // namespace
+
+void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
+                               const Activations& acts, int64_t first, int64_t n,
+                               PathCounts& counts) {
+  QuantizedProduct(kernels, product, acts, counts).run(first, n);
+}
+
+}  // namespace realm::cpu
