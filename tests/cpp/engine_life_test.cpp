@@ -140,15 +140,21 @@ TEST(a_prompt_can_be_cancelled_half_way) {
 }
 
 TEST(a_step_that_nobody_wants_is_abandoned) {
-  // Everyone is cancelled before the first step: it begins with its flag raised.
-  std::shared_ptr<Request> other;
-  std::atomic<int> n_done{0};
-  Engine engine(model(), {}, [&](const StepBatch&, std::span<float>) {
-    if (++n_done == 1) other->cancel();
-  });
-  other = engine.submit(request(10, 100));
-  EXPECT(answer_of(*other).reason == FinishReason::kCancelled);
-  // A request cancelled at once may or may not have begun; it never leaves anything behind.
+  // A long prompt in one step: it is cancelled some way into it.
+  Engine engine(demo(), {});
+  const auto options = request(engine.model()->config().n_ctx / 2, 20);
+  for (int i = 0; i < 50 && engine.stats().abandoned_steps == 0; ++i) {
+    const auto submitted = engine.submit(options);
+    while (submitted->state() == RequestState::kWaiting) std::this_thread::yield();
+    submitted->cancel();
+    EXPECT(answer_of(*submitted).reason == FinishReason::kCancelled);
+  }
+  EXPECT(engine.stats().abandoned_steps > 0);
+  EXPECT_EQ(engine.stats().kv_blocks_used, 0);
+}
+
+TEST(a_request_that_is_cancelled_at_once_leaves_nothing_behind) {
+  Engine engine(model(), {});
   for (int i = 0; i < 50; ++i) {
     const auto brief = engine.submit(request(100, 20));
     brief->cancel();

@@ -18,6 +18,12 @@ const char* const kModels[] = {
     "forward/llama-deep-sums", "forward/llama-ragged",      "forward/gemma3-global-layer",
     "forward/mistral-window",  "forward/gemma2-window",     "forward/phi3-longrope",
     "forward/qwen2moe-ties",   "forward/mixtral-8-experts", "forward/gpt2"};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kIsSanitized = true;
+#else
+constexpr bool kIsSanitized = false;
+#endif
+
 const char* const kQuantized[] = {"quant/Q8_0", "quant/Q4_K_M"};
 
 }  // namespace
@@ -27,13 +33,7 @@ TEST(answers_in_random_schedules_are_those_of_each_request_alone) {
   for (const int n_threads : {1, 2}) {
     const auto seed = static_cast<unsigned>(n_threads) * 1000;
     for (const char* name : kModels) {
-      const Setting setting{.model = golden(name, n_threads)};
-      all += run_schedules(name, setting, seed, scaled(2));
-    }
-    for (const char* name : kQuantized) {
-      const Setting setting{
-          .model = golden(name, n_threads), .max_prompt = 30, .max_tokens = 8, .max_requests = 12};
-      all += run_schedules(name, setting, seed, scaled(1));
+      all += run_schedules(name, {.model = golden(name, n_threads)}, seed, scaled(2));
     }
   }
   EXPECT(all.n_answers > 200);
@@ -43,11 +43,16 @@ TEST(answers_in_random_schedules_are_those_of_each_request_alone) {
   EXPECT(all.widest >= 8);
 }
 
-TEST(the_demo_model_keeps_the_promise_too) {
-  const Outcome all = run_schedules(
-      "demo", {.model = demo(), .max_prompt = 60, .max_tokens = 12, .max_requests = 10}, 1,
-      scaled(3));
-  EXPECT(all.n_answers > 0);
+TEST(quantized_and_larger_models_keep_the_promise_too) {
+  if (kIsSanitized) return;  // what is theirs alone are kernels, which have suites of their own
+  const auto small = [](std::shared_ptr<Model> model) {
+    return Setting{
+        .model = std::move(model), .max_prompt = 30, .max_tokens = 8, .max_requests = 10};
+  };
+  for (const char* name : kQuantized) {
+    EXPECT(run_schedules(name, small(golden(name)), 1, scaled(2)).n_answers > 0);
+  }
+  EXPECT(run_schedules("demo", small(demo()), 1, scaled(3)).n_answers > 0);
 }
 
 TEST(a_forward_that_depends_on_its_company_is_found_out) {
