@@ -72,9 +72,7 @@ def scaled(
         adapters = [cast("ScaledAdapter", adapters)]
     pairs = cast("Iterable[ScaledAdapter]", adapters)
     return [
-        cast("tuple[AdapterLike, float]", one)
-        if _is_pair(one)
-        else (cast("AdapterLike", one), 1.0)
+        cast("tuple[AdapterLike, float]", one) if _is_pair(one) else (cast("AdapterLike", one), 1.0)
         for one in pairs
     ]
 

@@ -1,4 +1,5 @@
-"""Every code block of the README runs; its first two, which install and test, in .ci/run."""
+"""Every code block of the README runs, its first two, which install and test, in .ci/run; and every
+Python block of the documents."""
 
 import os
 import re
@@ -11,7 +12,19 @@ import pytest
 import realm_ext
 from support import ROOT, must_run
 
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+
+def blocks_of(path):
+    """The fenced blocks of a document, as (language, text)."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", path.read_text(), re.M | re.S)
+
+
+BLOCKS = blocks_of(ROOT / "README.md")
+DOCUMENTED = [
+    pytest.param(text, id=f"{path.stem}-{i}")
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    for i, (language, text) in enumerate(blocks_of(path))
+    if language == "python"
+]
 
 
 def blocks(language):
@@ -46,6 +59,11 @@ def test_shell_blocks_run(block, tmp_path):
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_blocks_run(block, tmp_path):
     assert run_in(tmp_path, sys.executable, "-c", block)
+
+
+@pytest.mark.parametrize("block", DOCUMENTED)
+def test_python_blocks_of_documents_run(block, tmp_path):
+    assert run_in(tmp_path, sys.executable, "-c", block) is not None
 
 
 def test_the_c_project_builds_and_runs(tmp_path, cmake_tools):

@@ -6,6 +6,7 @@ printed that was not computed. A later capability adds a step.
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def quantize_step(folder: Path, target: str) -> str:
 
 
 _PROMPT = "The capital of France is"
+_COUNTRIES = (
+    "France", "Germany", "Italy", "Spain", "Japan", "China", "India", "Egypt", "Kenya", "Peru",
+    "Chile", "Cuba", "Norway", "Sweden", "Greece", "Turkey",
+)  # fmt: skip
 
 
 def generate_step(folder: Path) -> str:
@@ -92,6 +97,27 @@ def chat_step(folder: Path) -> str:
         return f"{question} -> {''.join(session.stream())}"
 
 
+def engine_step(folder: Path) -> str:
+    """Answers sixteen prompts together and one by one: the same answers, sooner."""
+    params = realm_ext.SamplingParams(seed=1, max_tokens=48, ignore_eos=True)
+    prompts = [f"The capital of {country} is" for country in _COUNTRIES]
+    with (
+        realm_ext.Model(realm_ext.demo_path("target.gguf")) as model,
+        realm_ext.Engine(model, prefix_cache=False) as engine,
+    ):
+        started = time.monotonic()
+        alone = [engine.generate(prompt, params) for prompt in prompts]
+        between = time.monotonic()
+        together = engine.generate(prompts, params)
+        ended = time.monotonic()
+    n_tokens = sum(len(answer.tokens) for answer in together)
+    n_equal = sum(a.tokens == b.tokens for a, b in zip(alone, together, strict=True))
+    return (
+        f"{len(prompts)} requests together: {n_tokens / (ended - between):.0f} tokens/s, one by one"
+        f" {n_tokens / (between - started):.0f}; {n_equal} of {len(prompts)} answers are equal"
+    )
+
+
 STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
     ("device", lambda folder: realm_ext.devices()[0].name or "cpu"),
     ("target", lambda folder: inspect_step("target")),
@@ -101,4 +127,5 @@ STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
     ("quantize", lambda folder: quantize_step(folder, "Q4_K_M")),
     ("generate", generate_step),
     ("chat", chat_step),
+    ("engine", engine_step),
 )
