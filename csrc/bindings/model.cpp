@@ -38,6 +38,12 @@ bool is_mapped(const std::string& weights) {
   return weights == "mapped";
 }
 
+ActivationKind activation_kind(const std::string& activations) {
+  REALM_CHECK(activations == "int8" || activations == "f32", "activations is ", quoted(activations),
+              "; must be 'int8' or 'f32'");
+  return activations == "f32" ? ActivationKind::kF32 : ActivationKind::kInt8;
+}
+
 // Calls back into Python from the loading thread; what Python raises is kept for the caller.
 struct LoadProgress {
   std::optional<Progress> call;
@@ -58,13 +64,14 @@ struct LoadProgress {
 
 std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device,
                             std::optional<int> threads, const std::string& weights,
-                            std::optional<Progress> progress,
+                            const std::string& activations, std::optional<Progress> progress,
                             const std::vector<std::pair<AdapterLike, float>>& merge,
                             const std::optional<std::string>& merge_dtype) {
   check_device(device);
   REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
   ModelOptions options;
   options.n_threads = threads.value_or(0);
+  options.activations = activation_kind(activations);
   options.load.mapped = is_mapped(weights);
   options.merge = adapter_sources(merge);
   if (merge_dtype) options.load.merge_type = format_named(*merge_dtype).dtype;
@@ -155,7 +162,7 @@ void bind_model(py::module_& m) {
   py::class_<Model, std::shared_ptr<Model>>(m, "Model")
       .def(py::init(&load), py::arg("source"), py::kw_only(), py::arg("device") = "auto",
            py::arg("threads") = py::none(), py::arg("weights") = "packed",
-           py::arg("progress") = py::none(),
+           py::arg("activations") = "int8", py::arg("progress") = py::none(),
            py::arg("merge") = std::vector<std::pair<AdapterLike, float>>(),
            py::arg("merge_dtype") = py::none())
       .def_property_readonly("merged", [](const Model& self) { return self.weights().merged; })
@@ -163,6 +170,14 @@ void bind_model(py::module_& m) {
       .def_property_readonly("weight_bytes", [](const Model& self) { return self.weights().bytes; })
       .def_property_readonly("vocabulary", &Model::vocabulary)
       .def_property_readonly("backend", [](Model& self) { return self.backend().description(); })
+      .def(
+          "path_counts",
+          [](Model& self) {
+            py::dict counts;
+            for (const auto& [name, n] : self.backend().path_counts()) counts[name.c_str()] = n;
+            return counts;
+          },
+          "Kernel calls of matrix products so far, by path.")
       .def("logits", &logits, py::arg("tokens"), py::kw_only(), py::arg("rows") = "all",
            py::arg("kv_dtype") = "f32", py::arg("chunk") = 512,
            R"(The logits after each token ("all": [T, V]) or after the last one ("last": [V]).

@@ -601,6 +601,7 @@ class Model:
         device: str = "auto",
         threads: typing.SupportsInt | typing.SupportsIndex | None = None,
         weights: str = "packed",
+        activations: str = "int8",
         progress: collections.abc.Callable[[int, int], None] | None = None,
     ) -> None: ...
     def logits(
@@ -615,6 +616,10 @@ class Model:
         The logits after each token ("all": [T, V]) or after the last one ("last": [V]).
 
         `chunk` is how many tokens go through the model at a time; it changes no bit of the result.
+        """
+    def path_counts(self) -> dict[str, typing.Any]:
+        """
+        Kernel calls of matrix products so far, by path.
         """
     @property
     def backend(self) -> str: ...

@@ -37,9 +37,12 @@ class Model:
         source: A path, or a bytes-like object that holds the file.
         device: ``"auto"`` or ``"cpu"``.
         threads: How many threads compute; by default all processors this process may use.
-        weights: ``"packed"`` reads the weights into memory of our own. ``"mapped"`` uses the file
-            in place: loading is instant, but if another process shortens the file, this process
-            ends with a bus error.
+        weights: ``"packed"`` packs the weights into memory of our own, as fast kernels want them.
+            ``"mapped"`` uses the file in place: loading is instant, computing is slower, the
+            answers are the same bits; if another process shortens the file, this process ends with
+            a bus error.
+        activations: What quantized weights are multiplied with: ``"int8"`` is fast; ``"f32"`` is
+            slow and computes with the weights' exact values, to judge the other by.
         deterministic: On the CPU every answer is deterministic, whatever this says.
         progress: Called as ``progress(bytes_done, bytes_total)`` while loading.
 
@@ -55,13 +58,19 @@ class Model:
         *,
         threads: int | None = None,
         weights: Literal["packed", "mapped"] = "packed",
+        activations: Literal["int8", "f32"] = "int8",
         deterministic: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """See the class."""
         del deterministic
         self._core: _core.Model | None = _core.Model(
-            source, device=device, threads=threads, weights=weights, progress=progress
+            source,
+            device=device,
+            threads=threads,
+            weights=weights,
+            activations=activations,
+            progress=progress,
         )
 
     @property

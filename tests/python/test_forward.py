@@ -20,8 +20,15 @@ from closeness import (
 )
 from support import GOLDEN
 
-# Everything is computed in f32: what is left is rounding, about 1e-13, in both programs.
+# With f32 activations everything is computed in f32: what is left is rounding, about 1e-13, in both
+# programs.
 EXACT = 1e-9
+# With 8-bit activations, by how many weights share a scale of activations. llama.cpp's own distances
+# on tests/golden/quant are 3.2e-4 to 4.0e-4 and 6.8e-4 to 9.8e-4.
+INT8_BY_32 = 4.0e-4
+INT8_BY_256 = 1.0e-3
+BY_32 = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4", "NVFP4"}
+FLOATS = {"F32", "F16", "BF16", "F64"}
 # Keys and values rounded to 11 bits, relative errors of 2^-12: NMSE of some 1e-8 per layer.
 F16_KV = 1e-6
 
@@ -36,10 +43,26 @@ CASES = cases_to_compare()
 
 
 @pytest.fixture(params=CASES)
-def case(request):
-    """A model and the sequences whose logits are known."""
-    path, sequences = CASES[request.param]
-    return realm_ext.Model(path), sequences
+def path_and_sequences(request):
+    """A model's file and the sequences whose logits are known."""
+    return CASES[request.param]
+
+
+@pytest.fixture
+def case(path_and_sequences):
+    """The model computing in f32 throughout, and the sequences."""
+    path, sequences = path_and_sequences
+    return realm_ext.Model(path, activations="f32"), sequences
+
+
+def int8_budget(path) -> float:
+    """How far logits may be from those of exact products, by the types of a file's matrices."""
+    tensors = realm_ext.GGUFFile(path).tensors.values()
+    types = {tensor.dtype for tensor in tensors if len(tensor.shape) == 2} - FLOATS
+    if not types:
+        return EXACT
+    by_32 = types & BY_32 and types <= BY_32 | {"Q6_K"}  # which is then the head alone
+    return INT8_BY_32 if by_32 else INT8_BY_256
 
 
 def test_every_architecture_of_the_table_has_an_oracle():
@@ -63,6 +86,14 @@ def test_logits_are_those_of_transformers(case):
     model, sequences = case
     for sequence in sequences:
         assert sequence.nmse(model.logits(sequence.tokens)) <= EXACT
+
+
+def test_fast_products_stay_within_the_budget_of_8_bit_activations(path_and_sequences):
+    path, sequences = path_and_sequences
+    model = realm_ext.Model(path)
+    for sequence in sequences:
+        assert sequence.nmse(model.logits(sequence.tokens)) <= int8_budget(path)
+    assert model.core.path_counts()["reference"] == 0
 
 
 def test_logits_over_a_half_precision_cache_stay_near(case):
@@ -89,13 +120,25 @@ def test_greedy_tokens_are_those_of_transformers(name):
     assert tokens == greedy.tolist()
 
 
-# The budgets are llama.cpp's own distances on the same files (F16 6.6e-7, blocks of 32 3.8e-4,
-# K- and IQ-formats 9e-4), which come from its 8-bit activations. Ours are f32.
 @pytest.mark.parametrize("path", sorted((GOLDEN / "quant").glob("*.gguf")), ids=lambda p: p.stem)
 def test_logits_of_quantized_weights_are_those_of_the_decoded_weights(path):
     oracle = np.load(GOLDEN / "quant" / "oracle.npz")
-    logits = realm_ext.Model(path).logits(oracle["tokens"])
-    assert nmse(logits, oracle[path.stem]) <= EXACT
+    model = realm_ext.Model(path, activations="f32")
+    assert nmse(model.logits(oracle["tokens"]), oracle[path.stem]) <= EXACT
+    fast = realm_ext.Model(path)
+    assert nmse(fast.logits(oracle["tokens"]), oracle[path.stem]) <= int8_budget(path)
+    for chunk, paths in [(1, {"fused", "tail", "floats"}), (32, {"slab", "tail", "floats"})]:
+        assert nmse(fast.logits(oracle["tokens"], chunk=chunk), oracle[path.stem]) <= int8_budget(
+            path
+        )
+        ran = {name for name, calls in fast.core.path_counts().items() if calls}
+        assert ran & paths
+        assert "reference" not in ran
+
+
+def test_an_unknown_kind_of_activations_is_refused():
+    with pytest.raises(realm_ext.InvalidRequest, match="activations is 'int4'"):
+        realm_ext.Model(arch_model("llama"), activations="int4")
 
 
 def test_every_weight_format_is_among_the_files():

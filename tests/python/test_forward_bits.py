@@ -132,6 +132,18 @@ def test_weights_in_place_and_from_bytes_give_the_same_bits(path_and_tokens):
     assert same_bits(realm_ext.Model(path.read_bytes(), weights="mapped").logits(tokens), packed)
 
 
+@pytest.mark.parametrize("path", sorted((GOLDEN / "quant").glob("*.gguf")), ids=lambda p: p.stem)
+def test_every_format_has_the_same_bits_on_every_path(path):
+    tokens = np.arange(3, 43)
+    model = realm_ext.Model(path)
+    whole = model.logits(tokens)
+    for chunk in (1, 3, 16, 17):
+        assert same_bits(model.logits(tokens, chunk=chunk), whole), chunk
+    assert same_bits(realm_ext.Model(path, weights="mapped").logits(tokens), whole)
+    ran = {name for name, calls in model.core.path_counts().items() if calls}
+    assert ran == {"floats"} or {"slab", "tail"} <= ran
+
+
 def test_what_follows_a_token_never_changes_its_logits(path_and_tokens):
     path, tokens = path_and_tokens
     model = realm_ext.Model(path)
