@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
 #include "bindings/kv_types.h"
+#include "bindings/speculation.h"
 #include "engine/mailbox.h"
 
 namespace py = pybind11;
@@ -117,10 +118,16 @@ Namespace namespace_of(const std::string& bytes) {
   return space;
 }
 
+void speculate(RequestOptions& options, const PySpeculativeConfig* speculative) {
+  if (!speculative) return;
+  options.speculative = speculative->options;
+  options.drafter = speculative->custom;
+}
+
 std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
                                 const SamplingParams& params, int32_t priority,
                                 std::optional<double> deadline_ms, const py::bytes& space,
-                                MaybeMailbox mailbox) {
+                                MaybeMailbox mailbox, const PySpeculativeConfig* speculative) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   RequestOptions options;
   options.prompt.assign(tokens.data(), tokens.data() + tokens.size());
@@ -132,16 +139,19 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
     options.deadline_ms = static_cast<int64_t>(*deadline_ms);
   }
   options.space = namespace_of(space);
+  speculate(options, speculative);
   const Unlocked unlocked;
   return engine.submit(std::move(options), mailbox.value_or(nullptr));
 }
 
 std::shared_ptr<Request> resume(Engine& engine, const py::bytes& snapshot, const py::bytes& space,
-                                std::optional<int64_t> deadline_ms, MaybeMailbox mailbox) {
+                                std::optional<int64_t> deadline_ms, MaybeMailbox mailbox,
+                                const PySpeculativeConfig* speculative) {
   const std::string_view bytes = snapshot;
   RequestOptions terms;
   terms.space = namespace_of(space);
   terms.deadline_ms = deadline_ms;
+  speculate(terms, speculative);
   const Unlocked unlocked;
   return engine.resume(std::as_bytes(std::span(bytes)), terms, mailbox.value_or(nullptr));
 }
@@ -158,7 +168,9 @@ using EngineHolder = std::unique_ptr<Engine, Unlocking>;
 EngineHolder make_engine(std::shared_ptr<Model> model, int64_t max_sequences,
                          int64_t max_step_tokens, std::optional<uint64_t> kv_bytes,
                          const std::string& kv_dtype, bool prefix_cache,
-                         std::optional<int64_t> max_queue, int64_t max_wait_ms) {
+                         std::optional<int64_t> max_queue, int64_t max_wait_ms,
+                         std::shared_ptr<Model> draft, std::string draft_failure,
+                         std::optional<uint64_t> draft_kv_bytes) {
   EngineOptions options;
   options.max_sequences = max_sequences;
   options.max_step_tokens = max_step_tokens;
@@ -167,8 +179,10 @@ EngineHolder make_engine(std::shared_ptr<Model> model, int64_t max_sequences,
   options.prefix_cache = prefix_cache;
   options.max_queue = max_queue;
   options.max_wait_ms = max_wait_ms;
+  options.draft_kv_bytes = draft_kv_bytes;
   const Unlocked unlocked;
-  return EngineHolder(new Engine(std::move(model), options));
+  return EngineHolder(
+      new Engine(std::move(model), options, {}, {std::move(draft), std::move(draft_failure)}));
 }
 
 // Nanoseconds since submission as seconds; None for what has not happened.
@@ -203,6 +217,7 @@ void bind_request(py::module_& m) {
       .def_readonly("generated_tokens", &R::n_generated)
       .def_readonly("cached_tokens", &R::n_cached)
       .def_readonly("preemptions", &R::n_preempted)
+      .def_readonly("speculation", &R::speculation)
       .def_property_readonly("started", seconds<&R::started_ns>())
       .def_property_readonly("first_token", seconds<&R::first_token_ns>())
       .def_property_readonly("finished", seconds<&R::finished_ns>());
@@ -251,8 +266,9 @@ Requests: `total_requests` ever accepted, `active_requests` that have not ended,
 and `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how they ended.
 `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
 `kv_blocks_cached` that nobody uses, kept for prompts that begin alike; `prefix_hits` requests found
-`prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `draft_tokens`, `accepted_tokens`,
-`steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`. Latencies: `time_to_first_token`,
+`prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
+Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tokens` that stand,
+`draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `time_to_first_token`,
 `inter_token_latency`.)")
       .def_readonly("total_requests", &S::total_requests)
       .def_readonly("active_requests", &S::active_requests)
@@ -271,6 +287,10 @@ and `running`; `preempted` counts how often one gave way, `cancelled` and `faile
       .def_readonly("tokens_generated", &S::tokens_generated)
       .def_readonly("draft_tokens", &S::draft_tokens)
       .def_readonly("accepted_tokens", &S::accepted_tokens)
+      .def_readonly("verifications", &S::verifications)
+      .def_readonly("draft_seconds", &S::draft_seconds)
+      .def_readonly("draft_blocks_used", &S::draft_blocks_used)
+      .def_readonly("draft_blocks_total", &S::draft_blocks_total)
       .def_readonly("steps", &S::steps)
       .def_readonly("abandoned_steps", &S::abandoned_steps)
       .def_readonly("step_seconds", &S::step_seconds)
@@ -288,12 +308,16 @@ void bind_engine(py::module_& m) {
   py::class_<Engine, std::unique_ptr<Engine, Unlocking>>(m, "Engine")
       .def(py::init(&make_engine), py::arg("model"), py::kw_only(), py::arg("max_sequences"),
            py::arg("max_step_tokens"), py::arg("kv_bytes"), py::arg("kv_dtype"),
-           py::arg("prefix_cache"), py::arg("max_queue"), py::arg("max_wait_ms"))
+           py::arg("prefix_cache"), py::arg("max_queue"), py::arg("max_wait_ms"),
+           py::arg("draft") = py::none(), py::arg("draft_failure") = "",
+           py::arg("draft_kv_bytes") = py::none())
       .def("submit", &submit, py::arg("tokens"), py::arg("params"), py::kw_only(),
            py::arg("priority") = 0, py::arg("deadline_ms") = py::none(),
-           py::arg("space") = py::bytes(), py::arg("mailbox") = py::none())
+           py::arg("space") = py::bytes(), py::arg("mailbox") = py::none(),
+           py::arg("speculative") = py::none())
       .def("resume", &resume, py::arg("snapshot"), py::kw_only(), py::arg("space") = py::bytes(),
-           py::arg("deadline_ms") = py::none(), py::arg("mailbox") = py::none())
+           py::arg("deadline_ms") = py::none(), py::arg("mailbox") = py::none(),
+           py::arg("speculative") = py::none())
       .def("stats", &Engine::stats)
       .def("close", &Engine::close, py::call_guard<Unlocked>());
 }

@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
+#include "bindings/speculation.h"
 
 namespace py = pybind11;
 
@@ -31,13 +32,27 @@ const char* name_of(SessionState state) {
   return "";
 }
 
+SessionOptions options_of(const SamplingParams& params, const std::string& kv_dtype,
+                          int64_t max_context, DraftModel draft,
+                          const PySpeculativeConfig* speculative) {
+  SessionOptions options{params, kv_type_named(kv_dtype), max_context};
+  options.draft = std::move(draft);
+  if (!speculative) return options;
+  options.speculative = speculative->options;
+  options.drafter = speculative->custom;
+  return options;
+}
+
 // A session with a mark of who is in it: a second caller, from another thread or from a signal
 // handler, is refused before it touches anything.
 class PySession {
  public:
   PySession(std::shared_ptr<Model> model, const SamplingParams& params, const std::string& kv_dtype,
-            int64_t max_context)
-      : session_(std::move(model), {params, kv_type_named(kv_dtype), max_context}) {}
+            int64_t max_context, std::shared_ptr<Model> draft, std::string draft_failure,
+            const PySpeculativeConfig* speculative)
+      : session_(std::move(model),
+                 options_of(params, kv_dtype, max_context,
+                            {std::move(draft), std::move(draft_failure)}, speculative)) {}
 
   // Calls use(session) alone.
   template <class Use>
@@ -101,14 +116,17 @@ auto property(Read read) {
 
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
-      .def(py::init<std::shared_ptr<Model>, const SamplingParams&, const std::string&, int64_t>(),
+      .def(py::init<std::shared_ptr<Model>, const SamplingParams&, const std::string&, int64_t,
+                    std::shared_ptr<Model>, std::string, const PySpeculativeConfig*>(),
            py::arg("model"), py::arg("params"), py::kw_only(), py::arg("kv_dtype") = "f16",
-           py::arg("max_context") = 0)
+           py::arg("max_context") = 0, py::arg("draft") = py::none(), py::arg("draft_failure") = "",
+           py::arg("speculative") = py::none())
       .def("prefill", &prefill, py::arg("tokens"))
       .def("next_token", &next_token)
       .def("take_text", property([](Session& s) { return py::bytes(s.take_text()); }))
       .def("reset", property([](Session& s) { s.reset(); }))
       .def_property_readonly("state", property([](Session& s) { return name_of(s.state()); }))
+      .def_property_readonly("speculation", property([](Session& s) { return s.speculation(); }))
       .def_property_readonly("tokens", property([](Session& s) { return tokens_of(s); }))
       .def_property_readonly("logprobs", property([](Session& s) { return logprobs_of(s); }))
       .def_property_readonly("seed", property([](Session& s) { return s.seed(); }))

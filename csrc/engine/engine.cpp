@@ -36,10 +36,7 @@ const EngineOptions& validated(const EngineOptions& options) {
 }
 
 DraftModel checked(DraftModel draft, const Model& target) {
-  if (draft.model) {
-    check_pair({target.config(), target.vocabulary().get()},
-               {draft.model->config(), draft.model->vocabulary().get()});
-  }
+  check_pair(draft, target);
   return draft;
 }
 

@@ -24,6 +24,8 @@ struct Logprobs {
   float chosen = 0;
   std::vector<TokenLogprob>
       top;  // most likely first, ties by lower id; fewer where tokens are masked
+
+  bool operator==(const Logprobs&) const = default;
 };
 
 class LogprobReader {

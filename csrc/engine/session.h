@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "engine/generation.h"
+#include "engine/speculative/draft_model.h"
+#include "engine/speculative/solo_speculation.h"
 #include "model/solo_sequence.h"
 
 namespace realm {
@@ -29,6 +31,10 @@ struct SessionOptions {
   KvType kv_type = KvType::kF16;
   int64_t max_context =
       0;  // length of prompts and answers together; 0: the first prompt and its max_tokens
+  // Guesses tokens ahead; without one the answer is decoded plainly.
+  std::optional<SpeculativeConfig> speculative{};
+  DraftModel draft{};                  // with DrafterKind::kModel
+  std::shared_ptr<Drafter> drafter{};  // with DrafterKind::kCustom
 };
 
 class Session {
@@ -58,12 +64,19 @@ class Session {
   const std::optional<Logprobs>& logprobs() const { return logprobs_; }
   std::span<const int32_t> tokens() const;
   uint64_t seed() const { return seed_; }
+  // What guessing ahead did since the session was made or reset.
+  SpeculationReport speculation() const;
   // The stop string that ended the answer, if one did.
   std::optional<size_t> stop_index() const;
 
  private:
   int64_t capacity_for(size_t n_prompt) const;
-  void compute(std::span<const int32_t> tokens, const std::atomic<bool>* cancel);
+  void compute(std::span<const int32_t> tokens, int64_t n_wanted, const std::atomic<bool>* cancel);
+  void advance(const std::atomic<bool>* cancel);
+  Verdict judge_next();
+  void begin_speculation();
+  void end_verification();
+  std::span<const float> row() const;
 
   const std::shared_ptr<Model> model_;
   const SessionOptions options_;
@@ -72,8 +85,10 @@ class Session {
   SessionState state_ = SessionState::kReady;
   std::unique_ptr<SoloSequence> sequence_;
   std::optional<Generation> generation_;  // the present answer, after all before it
-  std::vector<float> logits_;             // after its tokens, unless one waits
-  bool waits_ = false;                    // the last token has not been through the model
+  std::optional<SoloSpeculation> speculation_;
+  std::vector<float> logits_;  // [rows, V]: after its tokens, and after each guess beyond them
+  size_t row_ = 0;             // of logits_, after the last token; guesses before it stand
+  bool waits_ = false;         // the last token has not been through the model
   std::optional<Logprobs> logprobs_;
   Drawing drawing_;
 };

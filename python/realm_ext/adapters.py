@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from realm_ext import _core
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-    AdapterLike: TypeAlias = Union[str, os.PathLike[str], Buffer, Mapping[str, NDArray[Any]]]
+    AdapterLike: TypeAlias = str | os.PathLike[str] | Buffer | Mapping[str, NDArray[Any]]
     """A PEFT directory, a safetensors file or a GGUF adapter; its bytes; or arrays by name."""
 
-    ScaledAdapter: TypeAlias = Union[AdapterLike, tuple[AdapterLike, float]]
+    ScaledAdapter: TypeAlias = AdapterLike | tuple[AdapterLike, float]
 
 
 def merge_adapter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from realm_ext._core import SpeculationReport
 from realm_ext.errors import RealmError
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
@@ -90,6 +91,8 @@ class Completion:
         logprobs: One for each token, if the request asked for them.
         usage: Tokens that it took.
         timings: How long it took.
+        speculation: What guessing ahead did for it; its `status` is ``"off"`` if nobody asked for
+            any. None for a request that was refused before it began.
     """
 
     text: str
@@ -101,3 +104,4 @@ class Completion:
     logprobs: list[TokenLogprob] | None = field(repr=False)
     usage: Usage
     timings: Timings
+    speculation: SpeculationReport | None

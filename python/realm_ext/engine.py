@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_ext import _core
+from realm_ext._draft import Draft, load_draft
 from realm_ext._pump import Pumps
 from realm_ext._token_ids import as_token_ids
 from realm_ext.completion import Chunk, Completion, Timings, Usage
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Prompt = str | Sequence[int] | NDArray[np.integer]
+
+# How one request is speculated: by default as its engine does, False for not at all.
+Speculative = _core.SpeculativeConfig | Literal[False] | None
 
 # Engines must end before the interpreter takes down what they use.
 _living: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -60,16 +64,24 @@ class Engine:
         prefix_cache: Keeps keys and values of prompts for later requests of the same tenant that
             begin with the same tokens.
         max_queue: Requests that may wait; more are refused with `QuotaExceeded`. None: no limit.
+        draft: A smaller model with the same vocabulary, which guesses tokens ahead: a `Model`, or a
+            path. A path that cannot be loaded leaves requests without speculation, and their
+            `Completion.speculation` says so.
+        speculative: How requests are speculated that do not say; by default as
+            `SpeculativeConfig()` does if there is a draft model, else not at all.
+        draft_kv_bytes: Memory for the keys and values of the draft model.
         max_wait_ms: A step waits up to so long for requests to fill it, for bulk work.
 
     Raises:
-        InvalidRequest: An option makes no sense.
+        InvalidRequest: An option makes no sense, or the draft model has another vocabulary.
         OutOfMemoryError: `kv_bytes` does not hold one block.
     """
 
     def __init__(
         self,
         model: Model,
+        draft: Draft = None,
+        speculative: _core.SpeculativeConfig | None = None,
         *,
         max_sequences: int = 32,
         max_step_tokens: int = 512,
@@ -78,9 +90,14 @@ class Engine:
         prefix_cache: bool = True,
         max_queue: int | None = None,
         max_wait_ms: float = 0,
+        draft_kv_bytes: int | None = None,
     ) -> None:
         """See the class."""
         self._model = model
+        self._draft, draft_failure = load_draft(draft)
+        if speculative is None and draft is not None:
+            speculative = _core.SpeculativeConfig()
+        self._speculative = speculative
         self._pumps = Pumps()
         self._core = _core.Engine(
             model.core,
@@ -91,6 +108,9 @@ class Engine:
             prefix_cache=prefix_cache,
             max_queue=max_queue,
             max_wait_ms=max_wait_ms,
+            draft=self._draft.core if self._draft else None,
+            draft_failure=draft_failure,
+            draft_kv_bytes=draft_kv_bytes,
         )
         _living.add(self)
 
@@ -111,6 +131,7 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Completion: ...
 
     @overload
@@ -122,6 +143,7 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> list[Completion]: ...
 
     def generate(
@@ -133,6 +155,7 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Completion | list[Completion]:
         """Answers one prompt, or several together, and waits for all.
 
@@ -146,6 +169,8 @@ class Engine:
             tenant: Whose request it is. Cached prompts are shared within a tenant, never between.
             priority: Requests of higher priority are served first.
             deadline_ms: The answer ends after so long, with the reason ``"deadline"``.
+            speculative: How tokens are guessed ahead; by default as the engine does, False for not
+                at all.
 
         Returns:
             A completion, or one for each prompt of a list; a failed one of a list has its `error`.
@@ -154,7 +179,7 @@ class Engine:
             InvalidRequest: The prompt is empty, above the context, or has ids that do not exist.
             QuotaExceeded: Too many requests wait.
         """
-        terms = _Terms(params, tenant, priority, deadline_ms)
+        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
         if prompt is None or _is_single(prompt):
             return self._generate_one(self._prompt_ids(cast("Prompt", prompt), messages), terms)
         if messages is not None:
@@ -170,6 +195,7 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Completion:
         """Answers one prompt without holding up the event loop; see `generate`.
 
@@ -177,7 +203,7 @@ class Engine:
         """
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms)
+        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
         return await self._submit(ids, terms, pump.mailbox()).result_on(pump)
 
     # ---- one call, pieces of an answer
@@ -191,13 +217,16 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Iterator[Chunk]:
         """Answers one prompt piece by piece; see `generate`.
 
         The request starts at once, and ends when the iterator is closed.
         """
         ids = self._prompt_ids(prompt, messages)
-        return self._submit(ids, _Terms(params, tenant, priority, deadline_ms)).stream()
+        return self._submit(
+            ids, _Terms(params, tenant, priority, deadline_ms, speculative)
+        ).stream()
 
     def astream(
         self,
@@ -208,11 +237,12 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> AsyncIterator[Chunk]:
         """As `stream`, for event loops. Cancelling the task cancels the request."""
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms)
+        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
         return self._submit(ids, terms, pump.mailbox()).stream_on(pump)
 
     # ---- requests as objects
@@ -226,13 +256,19 @@ class Engine:
         tenant: str | None = None,
         priority: int = 0,
         deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Request:
         """Hands in a request and returns at once; see `generate`."""
         ids = self._prompt_ids(prompt, messages)
-        return self._submit(ids, _Terms(params, tenant, priority, deadline_ms))
+        return self._submit(ids, _Terms(params, tenant, priority, deadline_ms, speculative))
 
     def resume(
-        self, snapshot: bytes, *, tenant: str | None = None, deadline_ms: float | None = None
+        self,
+        snapshot: bytes,
+        *,
+        tenant: str | None = None,
+        deadline_ms: float | None = None,
+        speculative: Speculative = None,
     ) -> Request:
         """Goes on with a request whose `snapshot` was taken, here or in another process.
 
@@ -243,7 +279,14 @@ class Engine:
             InvalidRequest: It was taken over another model or another type of cache.
         """
         space = _namespace(tenant)
-        return Request(self._core.resume(snapshot, space=space, deadline_ms=deadline_ms))
+        return Request(
+            self._core.resume(
+                snapshot,
+                space=space,
+                deadline_ms=deadline_ms,
+                speculative=self._speculative_of(speculative),
+            )
+        )
 
     def stats(self) -> _core.EngineStats:
         """Counts and times since the engine was made."""
@@ -293,8 +336,14 @@ class Engine:
                 deadline_ms=terms.deadline_ms,
                 space=_namespace(terms.tenant),
                 mailbox=mailbox,
+                speculative=self._speculative_of(terms.speculative),
             )
         )
+
+    def _speculative_of(self, asked: Speculative) -> _core.SpeculativeConfig | None:
+        if asked is None:
+            return self._speculative
+        return asked or None
 
     def _generate_one(self, ids: NDArray[np.int32], terms: _Terms) -> Completion:
         request = self._submit(ids, terms)
@@ -332,6 +381,7 @@ class _Terms:
     tenant: str | None
     priority: int
     deadline_ms: float | None
+    speculative: Speculative
 
 
 def _is_single(prompt: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> bool:
@@ -349,7 +399,7 @@ def _completion_of(request: Request | RealmError) -> Completion:
         request.wait()
         return request.completion()
     usage, timings = Usage(0, 0, 0), Timings(None, None, 0.0)
-    return Completion("", [], "error", None, request, None, None, usage, timings)
+    return Completion("", [], "error", None, request, None, None, usage, timings, None)
 
 
 def _namespace(tenant: str | None) -> bytes:

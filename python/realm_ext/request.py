@@ -91,6 +91,7 @@ class Request:
             logprobs=self._logprobs,
             usage=Usage(report.prompt_tokens, report.generated_tokens, report.cached_tokens),
             timings=Timings(report.started, report.first_token, report.finished or 0.0),
+            speculation=report.speculation,
         )
 
     def stream(self) -> Iterator[Chunk]:

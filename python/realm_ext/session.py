@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 from realm_ext import _core
+from realm_ext._draft import Draft, load_draft
 from realm_ext._token_ids import as_token_ids
 from realm_ext.errors import InvalidRequest
 from realm_ext.model import Model
@@ -31,6 +32,11 @@ class InferenceSession:
     Args:
         model: The model.
         params: How to sample and when to end; the defaults of `SamplingParams` if None.
+        draft: A smaller model with the same vocabulary, which guesses tokens ahead: a `Model`, or a
+            path. A path that cannot be loaded leaves the session without speculation, and
+            `speculation` says so.
+        speculative: How tokens are guessed ahead; by default as `SpeculativeConfig()` does if there
+            is a draft model, else not at all.
         kv_dtype: Storage type of keys and values.
         max_context: Tokens that prompts and answers may have together; by default the first prompt
             and its `max_tokens`. Several turns need it.
@@ -40,17 +46,25 @@ class InferenceSession:
         self,
         model: Model,
         params: _core.SamplingParams | None = None,
+        draft: Draft = None,
+        speculative: _core.SpeculativeConfig | None = None,
         *,
         kv_dtype: str = "f16",
         max_context: int | None = None,
     ) -> None:
         """See the class."""
         self._model = model
+        guesser, failure = load_draft(draft)
+        if speculative is None and draft is not None:
+            speculative = _core.SpeculativeConfig()
         self._session = _core.Session(
             model.core,
             _core.SamplingParams() if params is None else params,
             kv_dtype=kv_dtype,
             max_context=max_context or 0,
+            draft=guesser.core if guesser else None,
+            draft_failure=failure,
+            speculative=speculative,
         )
 
     def prefill(self, prompt: str | Sequence[int]) -> None:
@@ -100,6 +114,11 @@ class InferenceSession:
     def tokens(self) -> list[int]:
         """All tokens so far, prompts and answers."""
         return self._session.tokens
+
+    @property
+    def speculation(self) -> _core.SpeculationReport:
+        """What guessing ahead did since the session was made or reset."""
+        return self._session.speculation
 
     @property
     def seed(self) -> int:

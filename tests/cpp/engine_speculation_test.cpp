@@ -8,6 +8,7 @@
 #include "cpp/harness.h"
 #include "cpp/speculative_world.h"
 #include "engine/engine.h"
+#include "engine/session.h"
 #include "engine/speculative/model_drafter.h"
 
 using namespace realm;
@@ -325,4 +326,44 @@ TEST(every_architecture_drafts_for_itself) {
   }
   EXPECT(accepted > drafted / 4);
   EXPECT(accepted < drafted);
+}
+
+TEST(a_session_that_guesses_has_the_plain_answer_over_several_turns) {
+  const auto model = demo();
+  const int64_t n_vocab = model->config().n_vocab;
+  Random random(9);
+  int64_t accepted = 0;
+  for (int i = 0; i < 24; ++i) {
+    SessionOptions plain;
+    plain.params = random_filters(random);
+    plain.max_context = 256;
+    SessionOptions guessing = plain;
+    RequestOptions options;
+    const Tokens prompt = random_tokens(random, between(random, 1, 40), n_vocab);
+    options.prompt = prompt;
+    options.params = plain.params;
+    speculate(random, options, alone(model, options, KvType::kF16).tokens, n_vocab);
+    guessing.speculative = options.speculative;
+    guessing.drafter = options.drafter;
+    guessing.draft = {demo_draft(), ""};
+    Session expected(model, plain), session(model, guessing);
+    for (int turn = 0; turn < 3; ++turn) {
+      expected.prefill(prompt);
+      session.prefill(prompt);
+      for (int n = between(random, 0, 1) ? 1000 : 7; n > 0; --n) {
+        const auto token = expected.next_token();
+        EXPECT(session.next_token() == token);
+        EXPECT(session.logprobs() == expected.logprobs());
+        EXPECT(session.take_text() == expected.take_text());
+        if (!token) break;
+      }
+      EXPECT(std::ranges::equal(session.tokens(), expected.tokens()));
+      EXPECT(session.state() == expected.state());
+    }
+    EXPECT(session.speculation().status.starts_with("on"));
+    accepted += session.speculation().accepted;
+    session.reset();
+    EXPECT_EQ(session.speculation().status, "off");
+  }
+  EXPECT(accepted > 40);
 }

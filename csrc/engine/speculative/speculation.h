@@ -1,5 +1,4 @@
-// What the engine keeps of a request that is speculated, besides its guesses. Plain data of the
-// engine's thread.
+// What is kept of a request that is speculated, besides its guesses. For one thread.
 #pragma once
 
 #include <memory>
@@ -29,6 +28,13 @@ struct Speculation {
   bool waits_for_verdict = false;  // has guesses that the drafter was not told about
   std::vector<Distribution> laws;  // that the guesses were drawn from, or empty
   SpeculationReport report;
+
+  // The guesses to ask for where `planned` seem best and `limit` make sense. A request for which
+  // none are planned tries again now and then.
+  int64_t choose_length(int64_t planned, int64_t limit);
+  // Of n_drafted guesses n_accepted stand, and the forward gave n_tokens in all. Returns how many
+  // were judged.
+  int64_t record_verdict(int64_t n_drafted, int64_t n_accepted, int64_t n_tokens);
 };
 
 }  // namespace realm

@@ -10,7 +10,6 @@ namespace realm {
 
 namespace {
 
-constexpr int64_t kProbeLength = 2;
 // A plain step once in so many, so that what it costs stays known.
 constexpr uint64_t kPlainInterval = 256;
 
@@ -29,17 +28,6 @@ int64_t limit_of(const Sequence& sequence) {
   const int64_t limit =
       std::min({by_budget, by_length, sequence.speculation->config.max_draft_tokens});
   return std::max<int64_t>(limit, 0);
-}
-
-void note_length(SpeculationReport& report, int64_t k) {
-  auto& history = report.k_history;
-  if (history.size() == SpeculationReport::kHistory) history.erase(history.begin());
-  history.push_back(static_cast<int32_t>(k));
-}
-
-void count(std::vector<int64_t>& at, int64_t n) {
-  if (std::ssize(at) < n) at.resize(static_cast<size_t>(n), 0);
-  for (size_t i = 0; i < static_cast<size_t>(n); ++i) ++at[i];
 }
 
 }  // namespace
@@ -138,21 +126,10 @@ void Speculator::choose_adaptive(DrafterRecord& record, std::span<Member*> membe
   for (size_t i = 0; i < members.size(); ++i) choose(*members[i], lengths[i]);
 }
 
-// A request for which no guesses are planned tries again now and then.
 void Speculator::choose(Member& member, int64_t planned) {
-  Speculation& speculation = *member.sequence->speculation;
-  if (planned > 0) {
-    speculation.probes.reset();
-    speculation.is_probing = false;
-  } else if (!speculation.is_probing && speculation.probes.tick()) {
-    speculation.is_probing = true;
-    speculation.acceptance.loosen();
-  }
-  const int64_t wanted = speculation.is_probing ? kProbeLength : planned;
-  member.n_wanted = std::min({wanted, member.limit, n_guesses_left_});
+  const int64_t limit = std::min(member.limit, n_guesses_left_);
+  member.n_wanted = member.sequence->speculation->choose_length(planned, limit);
   n_guesses_left_ -= member.n_wanted;
-  note_length(speculation.report, member.n_wanted);
-  if (wanted == 0) speculation.report.status = "on: guesses do not pay now";
 }
 
 void Speculator::propose(DrafterRecord& record, const Members& members) {
@@ -247,17 +224,7 @@ void Speculator::settle(Sequence& sequence, int64_t n_drafted, int64_t n_accepte
   if (!sequence.speculation || !sequence.speculation->record) return;
   Speculation& speculation = *sequence.speculation;
   if (n_drafted > 0) {
-    // The answer may end with a guess that stands: those after it were not judged.
-    const int64_t n_judged =
-        n_tokens > n_accepted ? std::min(n_drafted, n_accepted + 1) : n_accepted;
-    SpeculationReport& report = speculation.report;
-    ++report.verifications;
-    report.drafted += n_drafted;
-    report.accepted += n_accepted;
-    report.tokens += n_tokens;
-    count(report.judged_at, n_judged);
-    count(report.accepted_at, n_accepted);
-    speculation.acceptance.record(n_judged, n_accepted);
+    const int64_t n_judged = speculation.record_verdict(n_drafted, n_accepted, n_tokens);
     speculation.record->acceptance.record(n_judged, n_accepted);
     ++totals_.verifications;
     totals_.drafted += static_cast<uint64_t>(n_drafted);

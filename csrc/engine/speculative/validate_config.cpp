@@ -13,6 +13,8 @@ void validate(const SpeculativeConfig& config) {
               ", is ", config.draft_k);
   REALM_CHECK(config.draft_k > 0 || config.adaptive,
               "draft_k is 0 and adaptive is off: nothing would ever be drafted");
+  REALM_CHECK(config.draft_timeout_ms >= 1 && config.draft_timeout_ms <= 60'000,
+              "draft_timeout_ms must be from 1 to 60000, is ", config.draft_timeout_ms);
   REALM_CHECK(config.draft_adapter.empty() || config.drafter == DrafterKind::kModel,
               "draft_adapter is ", quoted(config.draft_adapter),
               ", but the drafter is no model that could carry it");
@@ -28,6 +30,12 @@ void check_pair(const PairMember& target, const PairMember& draft) {
   }
   const std::string difference = vocabulary_difference(*target.vocabulary, *draft.vocabulary);
   REALM_CHECK(difference.empty(), "the draft's vocabulary is not the target's: ", difference);
+}
+
+void check_pair(const DraftModel& draft, const Model& target) {
+  if (!draft.model) return;
+  check_pair({target.config(), target.vocabulary().get()},
+             {draft.model->config(), draft.model->vocabulary().get()});
 }
 
 }  // namespace realm

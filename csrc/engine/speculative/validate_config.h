@@ -3,6 +3,7 @@
 // these once.
 #pragma once
 
+#include "engine/speculative/draft_model.h"
 #include "model/config.h"
 #include "model/vocabulary.h"
 #include "realm/speculative_config.h"
@@ -24,5 +25,7 @@ struct PairMember {
 // Throws kInvalidRequest, with the first difference, unless every id that both models have means
 // the same token. Models without vocabularies must have equally many ids, as nothing else is known.
 void check_pair(const PairMember& target, const PairMember& draft);
+// The same, if there is a draft model.
+void check_pair(const DraftModel& draft, const Model& target);
 
 }  // namespace realm

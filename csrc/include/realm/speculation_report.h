@@ -17,8 +17,8 @@ struct SpeculationReport {
   int64_t verifications = 0;  // forwards that judged at least one guess
   int64_t tokens = 0;         // that those forwards gave: accepted, and one each after them
 
-  // [i]: guesses at the i-th place of a verification that were judged, and that stood. A guess after
-  // a refused one is not judged.
+  // [i]: guesses at the i-th place of a verification that were judged, and that stood. A guess
+  // after a refused one is not judged.
   std::vector<int64_t> judged_at, accepted_at;
   // Guesses asked for in each of the last steps, 0 included, oldest first; at most kHistory.
   std::vector<int32_t> k_history;
@@ -27,6 +27,15 @@ struct SpeculationReport {
   // This request's share of the time of steps.
   double draft_seconds = 0, verify_seconds = 0;
 
+  // [i]: the share of guesses judged at the i-th place that stood.
+  std::vector<double> acceptance() const {
+    std::vector<double> shares;
+    for (size_t i = 0; i < judged_at.size(); ++i) {
+      const double n = i < accepted_at.size() ? static_cast<double>(accepted_at[i]) : 0;
+      shares.push_back(n / static_cast<double>(judged_at[i]));
+    }
+    return shares;
+  }
   double tokens_per_verification() const {
     return verifications > 0 ? static_cast<double>(tokens) / static_cast<double>(verifications) : 0;
   }

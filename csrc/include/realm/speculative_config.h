@@ -34,6 +34,8 @@ struct SpeculativeConfig {
   SpeculativeMethod method = SpeculativeMethod::kCoupled;
   // The adapter of the draft model; empty for none. Independent of the request's own.
   std::string draft_adapter;
+  // How long a call of the embedding program's own drafter may take.
+  int64_t draft_timeout_ms = 100;
 
   bool operator==(const SpeculativeConfig&) const = default;
 };
