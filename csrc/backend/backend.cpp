@@ -17,6 +17,16 @@ bool same_shape(Matrix a, Matrix b) {
   return a.rows == b.rows && a.cols == b.cols;
 }
 
+void require_lora(const LoraProduct& product, int64_t n_rows) {
+  const auto fits = [&](const Vector& v) { return !v.data || v.n == product.out.cols; };
+  require(fits(product.gain) && fits(product.rescale) && fits(product.bias) && fits(product.shift),
+          "add_lora", "vectors");
+  require(product.up.rows == 0 || product.up.cols == product.out.cols, "add_lora", "up");
+  for (const int32_t row : product.rows) {
+    require(row >= 0 && row < n_rows && row < product.out.rows, "add_lora", "rows");
+  }
+}
+
 }  // namespace
 
 void Backend::check_cancelled() const {
@@ -53,6 +63,37 @@ void Backend::linear(std::span<const Product> products, Matrix in) {
     require(!bias.data || bias.n == out.cols, "linear", "bias");
   }
   if (!cancelled()) run_linear(products, in);
+}
+
+void Backend::add_lora(std::span<const LoraProduct> products, Matrix in) {
+  for (const LoraProduct& product : products) {
+    require_lora(product, in.rows);
+    const bool has_factors = product.up.rows > 0;
+    require(!has_factors || (product.down.rows == product.up.rows && product.down.cols == in.cols),
+            "add_lora", "down");
+  }
+  if (!cancelled()) run_add_lora(products, in);
+}
+
+void Backend::add_lora_rows(std::span<const LoraProduct> products,
+                            std::span<const int32_t> tokens) {
+  for (const LoraProduct& product : products) {
+    require_lora(product, static_cast<int64_t>(tokens.size()));
+    require(product.down.cols == product.up.rows, "add_lora_rows", "rank");
+    for (const int32_t row : product.rows) {
+      const int32_t token = tokens[static_cast<size_t>(row)];
+      require(token >= 0 && token < product.down.rows, "add_lora_rows", "token");
+    }
+  }
+  if (!cancelled()) run_add_lora_rows(products, tokens);
+}
+
+void Backend::run_add_lora(std::span<const LoraProduct>, Matrix) {
+  fail(ErrorCode::kDevice, description(), " does not compute adapters; merge them instead");
+}
+
+void Backend::run_add_lora_rows(std::span<const LoraProduct>, std::span<const int32_t>) {
+  fail(ErrorCode::kDevice, description(), " does not compute adapters; merge them instead");
 }
 
 void Backend::add(Matrix x, Matrix y, float scale) {

@@ -58,6 +58,11 @@ class Backend {
   // overlap neither each other nor the input. Whether products go together or one by one changes no
   // bit.
   void linear(std::span<const Product> products, Matrix in);
+  // What adapters add to products of `in`, whose rows are those of the outputs. Products of one
+  // output follow one another and are added in their order.
+  void add_lora(std::span<const LoraProduct> products, Matrix in);
+  // The same for lookups: the row of `down` that tokens[row] names takes the place of down in[row].
+  void add_lora_rows(std::span<const LoraProduct> products, std::span<const int32_t> tokens);
   // x += scale * y
   void add(Matrix x, Matrix y, float scale);
   void scale(Matrix x, float factor);
@@ -96,6 +101,10 @@ class Backend {
   virtual void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                         Matrix out) = 0;
   virtual void run_linear(std::span<const Product> products, Matrix in) = 0;
+  // Throw kDevice unless a backend computes adapters.
+  virtual void run_add_lora(std::span<const LoraProduct> products, Matrix in);
+  virtual void run_add_lora_rows(std::span<const LoraProduct> products,
+                                 std::span<const int32_t> tokens);
   virtual void run_add(Matrix x, Matrix y, float scale) = 0;
   virtual void run_scale(Matrix x, float factor) = 0;
   virtual void run_softcap(Matrix x, float cap) = 0;

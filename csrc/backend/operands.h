@@ -75,6 +75,27 @@ struct Product {
   Matrix out;
 };
 
+// A factor of an adapter, [rows, cols] of F32, F16 or BF16; `stride` elements from row to row.
+struct FactorView {
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  int64_t rows = 0, cols = 0, stride = 0;
+};
+
+// What an adapter adds to one product, for some rows of the step. Of each of the rows, in this
+// order, as far as the parts are there:
+//   out = rescale * (out - bias) + bias
+//   out += gain * (up^T (scale * down in))
+//   out += shift_scale * shift
+struct LoraProduct {
+  FactorView down;  // [r, in]; where rows are looked up by token, [V, r]
+  FactorView up;    // [r, out]
+  float scale = 1, shift_scale = 1;
+  Vector gain, rescale, bias, shift;
+  std::span<const int32_t> rows;  // ascending
+  Matrix out;
+};
+
 // Encoded rows in host memory. A backend may keep them as long as it holds `owner`; without one
 // they are valid during the call only, to be copied or packed.
 struct WeightBytes {
@@ -93,6 +114,9 @@ struct KvLayer {
   int64_t n_pages = 0;
 };
 
+// What a sequence's adapters are. No backend looks inside: model/adapter_set.h.
+class AdapterSet;
+
 // One sequence's rows in a step: rows first_row .. first_row + n_rows - 1 stand at positions
 // first_pos, first_pos + 1,
 // ... and `pages[i]` holds the keys and values of the positions from i * page size on.
@@ -101,6 +125,7 @@ struct SequenceSpan {
   int32_t first_pos = 0;
   int32_t planned_tokens = 0;  // the length this sequence may reach, fixed for its life
   std::span<const int32_t> pages;
+  const AdapterSet* adapters = nullptr;  // null: the base alone
 };
 
 // The ragged input of one forward: prefill, chunked prefill, decode and verification alike.
@@ -144,11 +169,22 @@ struct Routing {
   int64_t n_used;
 };
 
+enum class ExpertPart { kGate, kUp, kDown };
+
+// What an adapter adds to one matrix of one expert. `product.rows` are the step's; those of them
+// that chose the expert get it. `product.out` is not read.
+struct ExpertLora {
+  int64_t expert;
+  ExpertPart part;
+  LoraProduct product;
+};
+
 struct ExpertBank {
   const Weight* gate;
   const Weight* up;
   const Weight* down;
   int64_t n_experts;
+  std::span<const ExpertLora> lora = {};
 };
 
 // Working memory of experts(): for T * n_used rows.

@@ -20,6 +20,7 @@ void bind_gguf(pybind11::module_& m);
 void bind_gguf_write(pybind11::module_& m);
 void bind_requantize(pybind11::module_& m);
 void bind_sampling(pybind11::module_& m);
+void bind_adapters(pybind11::module_& m);
 void bind_merge(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_session(pybind11::module_& m);

@@ -127,7 +127,8 @@ void speculate(RequestOptions& options, const PySpeculativeConfig* speculative) 
 std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
                                 const SamplingParams& params, int32_t priority,
                                 std::optional<double> deadline_ms, const py::bytes& space,
-                                MaybeMailbox mailbox, const PySpeculativeConfig* speculative) {
+                                MaybeMailbox mailbox, const PySpeculativeConfig* speculative,
+                                const AdapterNames& adapters) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   RequestOptions options;
   options.prompt.assign(tokens.data(), tokens.data() + tokens.size());
@@ -141,18 +142,21 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
   options.space = namespace_of(space);
   speculate(options, speculative);
   const Unlocked unlocked;
+  options.adapter_set = engine.model()->adapters().set_of(adapters);
   return engine.submit(std::move(options), mailbox.value_or(nullptr));
 }
 
 std::shared_ptr<Request> resume(Engine& engine, const py::bytes& snapshot, const py::bytes& space,
                                 std::optional<int64_t> deadline_ms, MaybeMailbox mailbox,
-                                const PySpeculativeConfig* speculative) {
+                                const PySpeculativeConfig* speculative,
+                                const AdapterNames& adapters) {
   const std::string_view bytes = snapshot;
   RequestOptions terms;
   terms.space = namespace_of(space);
   terms.deadline_ms = deadline_ms;
   speculate(terms, speculative);
   const Unlocked unlocked;
+  terms.adapter_set = engine.model()->adapters().set_of(adapters);
   return engine.resume(std::as_bytes(std::span(bytes)), terms, mailbox.value_or(nullptr));
 }
 
@@ -314,10 +318,10 @@ void bind_engine(py::module_& m) {
       .def("submit", &submit, py::arg("tokens"), py::arg("params"), py::kw_only(),
            py::arg("priority") = 0, py::arg("deadline_ms") = py::none(),
            py::arg("space") = py::bytes(), py::arg("mailbox") = py::none(),
-           py::arg("speculative") = py::none())
+           py::arg("speculative") = py::none(), py::arg("adapters") = AdapterNames())
       .def("resume", &resume, py::arg("snapshot"), py::kw_only(), py::arg("space") = py::bytes(),
            py::arg("deadline_ms") = py::none(), py::arg("mailbox") = py::none(),
-           py::arg("speculative") = py::none())
+           py::arg("speculative") = py::none(), py::arg("adapters") = AdapterNames())
       .def("stats", &Engine::stats)
       .def("close", &Engine::close, py::call_guard<Unlocked>());
 }

@@ -99,7 +99,8 @@ bool wants_all(const std::string& rows) {
 }
 
 py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray& tokens,
-                          const std::string& rows, const std::string& kv_dtype, int64_t chunk) {
+                          const std::string& rows, const std::string& kv_dtype, int64_t chunk,
+                          const AdapterNames& adapters) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   REALM_CHECK(tokens.size() > 0, "there are no tokens");
   const bool all = wants_all(rows);
@@ -113,6 +114,7 @@ py::array_t<float> logits(const std::shared_ptr<Model>& model, const TokenArray&
                              : std::vector<py::ssize_t>{n_vocab});
   float* values = out.mutable_data();
   run_interruptibly([&](const std::atomic<bool>& cancel) {
+    options.adapters = model->adapters().set_of(adapters);
     SoloSequence(model, options).append(ids, n_wanted, values, &cancel);
   });
   return out;
@@ -180,6 +182,7 @@ void bind_model(py::module_& m) {
           "Kernel calls of matrix products so far, by path.")
       .def("logits", &logits, py::arg("tokens"), py::kw_only(), py::arg("rows") = "all",
            py::arg("kv_dtype") = "f32", py::arg("chunk") = 512,
+           py::arg("adapters") = AdapterNames(),
            R"(The logits after each token ("all": [T, V]) or after the last one ("last": [V]).
 
 `chunk` is how many tokens go through the model at a time; it changes no bit of the result.)");

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
 #include "bindings/speculation.h"
@@ -33,9 +34,10 @@ const char* name_of(SessionState state) {
 }
 
 SessionOptions options_of(const SamplingParams& params, const std::string& kv_dtype,
-                          int64_t max_context, DraftModel draft,
-                          const PySpeculativeConfig* speculative) {
+                          int64_t max_context, std::shared_ptr<const AdapterSet> adapters,
+                          DraftModel draft, const PySpeculativeConfig* speculative) {
   SessionOptions options{params, kv_type_named(kv_dtype), max_context};
+  options.adapters = std::move(adapters);
   options.draft = std::move(draft);
   if (!speculative) return options;
   options.speculative = speculative->options;
@@ -48,11 +50,10 @@ SessionOptions options_of(const SamplingParams& params, const std::string& kv_dt
 class PySession {
  public:
   PySession(std::shared_ptr<Model> model, const SamplingParams& params, const std::string& kv_dtype,
-            int64_t max_context, std::shared_ptr<Model> draft, std::string draft_failure,
-            const PySpeculativeConfig* speculative)
-      : session_(std::move(model),
-                 options_of(params, kv_dtype, max_context,
-                            {std::move(draft), std::move(draft_failure)}, speculative)) {}
+            int64_t max_context, const AdapterNames& adapters, std::shared_ptr<Model> draft,
+            std::string draft_failure, const PySpeculativeConfig* speculative)
+      : session_(model, options_of(params, kv_dtype, max_context, set_of(*model, adapters),
+                                   {std::move(draft), std::move(draft_failure)}, speculative)) {}
 
   // Calls use(session) alone.
   template <class Use>
@@ -68,6 +69,11 @@ class PySession {
     std::atomic_flag& busy;
     ~Leave() { busy.clear(); }
   };
+
+  static std::shared_ptr<const AdapterSet> set_of(Model& model, const AdapterNames& names) {
+    const Unlocked unlocked;
+    return model.adapters().set_of(names);
+  }
 
   Session session_;
   std::atomic_flag busy_;
@@ -117,9 +123,11 @@ auto property(Read read) {
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
       .def(py::init<std::shared_ptr<Model>, const SamplingParams&, const std::string&, int64_t,
-                    std::shared_ptr<Model>, std::string, const PySpeculativeConfig*>(),
+                    const AdapterNames&, std::shared_ptr<Model>, std::string,
+                    const PySpeculativeConfig*>(),
            py::arg("model"), py::arg("params"), py::kw_only(), py::arg("kv_dtype") = "f16",
-           py::arg("max_context") = 0, py::arg("draft") = py::none(), py::arg("draft_failure") = "",
+           py::arg("max_context") = 0, py::arg("adapters") = AdapterNames(),
+           py::arg("draft") = py::none(), py::arg("draft_failure") = "",
            py::arg("speculative") = py::none())
       .def("prefill", &prefill, py::arg("tokens"))
       .def("next_token", &next_token)

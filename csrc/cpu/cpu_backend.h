@@ -42,6 +42,9 @@ class CpuBackend final : public Backend {
   void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                 Matrix out) override;
   void run_linear(std::span<const Product> products, Matrix in) override;
+  void run_add_lora(std::span<const LoraProduct> products, Matrix in) override;
+  void run_add_lora_rows(std::span<const LoraProduct> products,
+                         std::span<const int32_t> tokens) override;
   void run_add(Matrix x, Matrix y, float scale) override;
   void run_scale(Matrix x, float factor) override;
   void run_softcap(Matrix x, float cap) override;
@@ -62,12 +65,23 @@ class CpuBackend final : public Backend {
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
   void for_each_row(int64_t rows, int64_t cols, Body body);
-  void run_expert(const ExpertBank& bank, Activation kind, int64_t expert, int64_t n,
-                  const ExpertScratch& scratch);
+  void run_expert(const ExpertBank& bank, Activation kind, int64_t expert,
+                  std::span<const int32_t> rows, const ExpertScratch& scratch);
+  void add_expert_lora(const ExpertBank& bank, int64_t expert, ExpertPart part,
+                       std::span<const int32_t> rows, Matrix in, Matrix out);
+  // Where each product's coefficients, [rows, rank], begin in coefficients_.
+  void place_coefficients(std::span<const LoraProduct> products);
+  void shrink_block(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in,
+                    float* out);
+  void expand_all(std::span<const LoraProduct> products);
+  void expand_columns(std::span<const LoraProduct> products, int64_t first_product,
+                      int64_t first_col, int64_t n_cols);
 
   const Kernels& kernels_;
   const PanelKernels& panel_kernels_;
   std::shared_ptr<ThreadPool> pool_;
+  std::vector<float> coefficients_;  // of add_lora; grows
+  std::vector<int64_t> coefficients_at_;
   std::vector<CacheLine> states_;  // of attention that is shared out by stretches of keys; grows
   const ActivationKind activation_kind_;
   Activations activations_;  // of the current group of products

@@ -34,6 +34,34 @@ struct AttendArgs {
   float* scratch;        // attend_scratch_floats(), aligned to 64 bytes
 };
 
+enum class FactorType : int { kF32, kF16, kBF16 };
+
+// out[m][j] = scale * (x[m] . down[j]): the sum over 16 lanes, as in norms.
+struct ShrinkArgs {
+  FactorType type;
+  const void* down;  // [rank, n_in]
+  int64_t stride;    // elements from row to row
+  int64_t rank, n_in;
+  const float* const* x;
+  int64_t n_rows;
+  float scale;
+  float* out;
+  int64_t out_stride;
+};
+
+// out[m][c] += gain[c] * sum over j of u[m][j] * up[j][c], j ascending, one FMA each, from zero.
+struct ExpandArgs {
+  FactorType type;
+  const void* up;  // [rank, ...], from the first column to be computed on
+  int64_t stride;
+  int64_t rank;
+  const float* u;
+  int64_t u_stride;
+  float* const* out;  // from that column on
+  int64_t n_rows, n_cols;
+  const float* gain;  // null: 1
+};
+
 struct Kernels {
   // The instruction set that this table's code was compiled for, as its own preprocessor saw it.
   const char* (*compiled_for)();
@@ -72,6 +100,9 @@ struct Kernels {
   void (*attend)(const AttendArgs& args, int64_t stretch, float* states);
   void (*merge_attention)(const AttendArgs& args, int64_t stretch, float* part, float* total);
   void (*finish_attention)(const AttendArgs& args, float* states);
+
+  void (*shrink)(const ShrinkArgs& args);
+  void (*expand)(const ExpandArgs& args);
 };
 
 // One per translation unit cpu/isa_*.cpp; null where this architecture does not have the level.

@@ -150,9 +150,12 @@ std::shared_ptr<Request> Engine::post(RequestOptions options, Request::Restored 
                                       std::shared_ptr<Mailbox> mailbox) {
   validate(options);
   if (!options.params.seed) options.params.seed = fresh_seed();
+  auto adapters = std::move(options.adapter_set);
+  if (adapters) options.adapters = adapters->identity();
   const auto request =
       std::make_shared<Request>(core_->next_id++, std::move(options), std::move(restored),
                                 core_->identity, core_->inbox, std::move(mailbox));
+  request->give_adapters(std::move(adapters));
   core_->inbox->post(request);
   return request;
 }
@@ -177,6 +180,12 @@ std::shared_ptr<Request> Engine::resume(std::span<const std::byte> snapshot,
     REALM_CHECK(token >= 0 && token < model_->config().n_vocab,
                 "the snapshot's answer has token id ", token);
   }
+  const bool has_adapters = from.options.adapters != Sha256Digest{};
+  REALM_CHECK(has_adapters == (terms.adapter_set != nullptr), "the snapshot was taken ",
+              has_adapters ? "with adapters, which must be given again" : "without adapters");
+  REALM_CHECK(!has_adapters || terms.adapter_set->identity() == from.options.adapters,
+              "the snapshot was taken with other adapters, or at other scales");
+  from.options.adapter_set = terms.adapter_set;
   from.options.space = terms.space;
   from.options.deadline_ms = terms.deadline_ms;
   from.options.speculative = terms.speculative;

@@ -162,6 +162,7 @@ Sequence EngineLoop::make_sequence(const std::shared_ptr<Request>& request) {
                     .generation = {model_->vocabulary(), options.params, request->seed(),
                                    options.prompt, max_length},
                     .kv = {space_, options.space, root_of(*model_, options, max_length)},
+                    .adapters = request->take_adapters(),
                     .priority = options.priority,
                     .order = request->id(),
                     .max_length = max_length,

@@ -21,6 +21,7 @@
 #include "engine/generation.h"
 #include "engine/mailbox.h"
 #include "kv/prefix_index.h"
+#include "model/adapter_set.h"
 #include "realm/kv_type.h"
 #include "realm/sampling_params.h"
 #include "realm/speculation_report.h"
@@ -41,7 +42,9 @@ struct RequestOptions {
   std::optional<int64_t> deadline_ms;
   // Who may reuse this request's keys and values: requests of the same namespace alone.
   Namespace space{};
-  // Identity of the adapters and scales that apply, zeros for none; part of the prefix key.
+  // The adapters that apply, null for none, and their identity, zeros for none: part of the prefix
+  // key. The engine sets the identity of a set, and takes the set: options() of a request has none.
+  std::shared_ptr<const AdapterSet> adapter_set = nullptr;
   Sha256Digest adapters{};
   // Guesses tokens ahead; without one the request is decoded plainly.
   std::optional<SpeculativeConfig> speculative;
@@ -123,6 +126,10 @@ class Request : public std::enable_shared_from_this<Request> {
   // ---- for the engine's thread
   bool is_cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   const Restored& restored() const { return restored_; }
+  // The adapters of this request, which leave with it from the engine: a request that somebody
+  // keeps after its answer keeps no adapter. Set before it is posted, taken once.
+  void give_adapters(std::shared_ptr<const AdapterSet> set) { adapter_set_ = std::move(set); }
+  std::shared_ptr<const AdapterSet> take_adapters() { return std::move(adapter_set_); }
   void note_started(int64_t n_cached);
   void note_preempted();
   // Gives out what is new; a piece with a finish is the last.
@@ -138,6 +145,7 @@ class Request : public std::enable_shared_from_this<Request> {
 
   const uint64_t id_;
   const RequestOptions options_;
+  std::shared_ptr<const AdapterSet> adapter_set_;
   const Restored restored_;
   const EngineIdentity engine_;
   const std::shared_ptr<Inbox> inbox_;

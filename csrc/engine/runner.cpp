@@ -66,9 +66,11 @@ void Runner::lay_out(const Work& work) {
     wanted_.push_back(first_row + static_cast<int32_t>(i));
   }
   const auto planned = static_cast<int32_t>(sequence.max_length);
-  spans_.push_back({first_row, n, first_pos, planned, sequence.kv.global_blocks()});
+  const AdapterSet* adapters = sequence.adapters.get();
+  spans_.push_back({first_row, n, first_pos, planned, sequence.kv.global_blocks(), adapters});
   if (model_->config().window > 0) {
-    window_spans_.push_back({first_row, n, first_pos, planned, sequence.kv.window_blocks()});
+    window_spans_.push_back(
+        {first_row, n, first_pos, planned, sequence.kv.window_blocks(), adapters});
   }
 }
 

@@ -18,6 +18,7 @@ struct Sequence {
   std::shared_ptr<Request> request;
   Generation generation;
   KvSequence kv;
+  std::shared_ptr<const AdapterSet> adapters{};  // null: the base alone
   int32_t priority = 0;
   uint64_t order = 0;      // of arrival
   int64_t max_length = 0;  // planned: see planned_length()

@@ -84,8 +84,9 @@ void Session::prefill(std::span<const int32_t> tokens, const std::atomic<bool>* 
   REALM_CHECK(!tokens.empty(), "the prompt has no tokens");
   if (!sequence_) {
     sequence_ = std::make_unique<SoloSequence>(
-        model_,
-        SoloOptions{.kv_type = options_.kv_type, .max_tokens = capacity_for(tokens.size())});
+        model_, SoloOptions{.kv_type = options_.kv_type,
+                            .max_tokens = capacity_for(tokens.size()),
+                            .adapters = options_.adapters});
     begin_speculation();
   }
   end_verification();

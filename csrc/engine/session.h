@@ -33,8 +33,9 @@ struct SessionOptions {
       0;  // length of prompts and answers together; 0: the first prompt and its max_tokens
   // Guesses tokens ahead; without one the answer is decoded plainly.
   std::optional<SpeculativeConfig> speculative{};
-  DraftModel draft{};                  // with DrafterKind::kModel
-  std::shared_ptr<Drafter> drafter{};  // with DrafterKind::kCustom
+  DraftModel draft{};                            // with DrafterKind::kModel
+  std::shared_ptr<Drafter> drafter{};            // with DrafterKind::kCustom
+  std::shared_ptr<const AdapterSet> adapters{};  // null: the base alone
 };
 
 class Session {

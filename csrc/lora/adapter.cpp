@@ -78,6 +78,18 @@ void Factor::read_row(int64_t row, float* out) const {
   }
 }
 
+std::shared_ptr<const Adapter> Adapter::without_values() const {
+  const std::shared_ptr<Adapter> out(new Adapter);
+  for (const Delta& d : deltas_) {
+    out->deltas_.push_back({d.tensor, d.expert, d.rank, d.scale, {}, {}, {}, d.gain, d.bias});
+  }
+  for (const Saved& one : saved_) out->saved_.push_back({one.tensor, one.expert, {}});
+  out->report_ = report_;
+  out->identity_ = identity_;
+  out->bytes_ = bytes_;
+  return out;
+}
+
 Adapter::Adapter(std::vector<Delta> deltas, std::vector<Saved> saved, const BaseLayout& base,
                  AdapterReport report)
     : deltas_(std::move(deltas)), saved_(std::move(saved)), report_(std::move(report)) {

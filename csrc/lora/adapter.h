@@ -85,6 +85,9 @@ class Adapter {
   Adapter(std::vector<Delta> deltas, std::vector<Saved> saved, const BaseLayout& base,
           AdapterReport report);
 
+  // What remains to be known once the factors and weights lie elsewhere: everything but those.
+  std::shared_ptr<const Adapter> without_values() const;
+
   // By tensor, then expert.
   const std::vector<Delta>& deltas() const { return deltas_; }
   const std::vector<Saved>& saved() const { return saved_; }
@@ -95,6 +98,8 @@ class Adapter {
   uint64_t bytes() const { return bytes_; }
 
  private:
+  Adapter() = default;
+
   std::vector<Delta> deltas_;
   std::vector<Saved> saved_;
   AdapterReport report_;

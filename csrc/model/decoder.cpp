@@ -77,6 +77,7 @@ void Decoder::run(const StepBatch& step, const KvStorage& cache) {
          " wanted, is above ", max_rows_, " and ", max_wanted_);
   }
   plan_angles(step);
+  adapters_.plan(step);
   embed(step);
   const StepBatch in_window = step.in_window();
   for (int64_t layer = 0; layer < config_.n_layers; ++layer) {
@@ -113,7 +114,8 @@ RopeAngles Decoder::angles_of(int64_t layer) const {
 }
 
 void Decoder::embed(const StepBatch& step) {
-  backend_.embed(*weights_.embedding, step.tokens, config_.embedding_scale, x());
+  realm::embed(backend_, *weights_.embedding, step.tokens, config_.embedding_scale,
+               adapters_.rows(), x());
   if (!arch_.learned_positions) return;
   const Matrix positions = positions_.first_rows(n_rows_);
   backend_.embed(*weights_.positions, step.positions, 1.0f, positions);
@@ -124,7 +126,7 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
   const Matrix in = normed(w.attention_norm);
   const Matrix q = q_.first_rows(n_rows_), k = k_.first_rows(n_rows_), v = v_.first_rows(n_rows_);
-  project(backend_, {{w.q, q}, {w.k, k}, {w.v, v}}, in);
+  project(backend_, {{w.q, q}, {w.k, k}, {w.v, v}}, in, adapters_.rows());
   const bool by_head = arch_.qk_norm == QkNorm::kPerHead;
   norm_in_place(by_head ? q.as_rows_of(config_.head_width) : q, w.q_norm);
   norm_in_place(by_head ? k.as_rows_of(config_.head_width) : k, w.k_norm);
@@ -139,7 +141,7 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
       config_.attention_softcap, config_.has_window(layer) ? config_.window : 0};
   const Matrix attended = attended_.first_rows(n_rows_), out = block_.first_rows(n_rows_);
   backend_.attend(step, cache, shape, q, attended);
-  project(backend_, {{w.o, out}}, attended);
+  project(backend_, {{w.o, out}}, attended, adapters_.rows());
   add_residual(out, w.post_attention_norm);
 }
 
@@ -158,28 +160,29 @@ void Decoder::dense(const Linear& gate, const Linear& up, const Linear& down, Ma
   const int64_t ff = up.weight->rows();
   const Matrix gates{gate_.data, n_rows_, ff}, ups{up_.data, n_rows_, ff};
   if (arch_.gated) {
-    project(backend_, {{gate, gates}, {up, ups}}, in);
+    project(backend_, {{gate, gates}, {up, ups}}, in, adapters_.rows());
     backend_.gate(arch_.activation, gates, ups, ups);
   } else {
-    project(backend_, {{up, ups}}, in);
+    project(backend_, {{up, ups}}, in, adapters_.rows());
     backend_.activate(arch_.activation, ups);
   }
-  project(backend_, {{down, out}}, ups);
+  project(backend_, {{down, out}}, ups, adapters_.rows());
 }
 
 void Decoder::mixture(const LayerWeights& w, Matrix in, Matrix out) {
   const Matrix router = router_.first_rows(n_rows_);
   const Routing routing{reinterpret_cast<int32_t*>(expert_ids_.data), expert_weights_.data,
                         config_.n_experts_used};
+  const std::vector<ExpertLora> lora = expert_lora(w, config_.n_experts, adapters_.rows());
   const ExpertBank bank{w.expert_gate.get(), w.expert_up.get(), w.expert_down.get(),
-                        config_.n_experts};
-  project(backend_, {{w.router, router}}, in);
+                        config_.n_experts, lora};
+  project(backend_, {{w.router, router}}, in, adapters_.rows());
   backend_.route(router, arch_.renormalize_experts, routing);
   backend_.experts(bank, arch_.activation, in, routing, experts_, out);
   if (!arch_.shared_expert) return;
   const Matrix shared = shared_.first_rows(n_rows_), logit = shared_logit_.first_rows(n_rows_);
   dense(w.shared_gate, w.shared_up, w.shared_down, in, shared);
-  project(backend_, {{w.shared_router, logit}}, in);
+  project(backend_, {{w.shared_router, logit}}, in, adapters_.rows());
   backend_.scale_by_sigmoid(shared, logit);
   backend_.add(out, shared, 1.0f);
 }
@@ -191,7 +194,8 @@ void Decoder::head(const StepBatch& step) {
   const Matrix rows = wanted_.first_rows(n);
   backend_.gather(x(), step.rows_wanted, rows);
   norm_in_place(rows, weights_.output_norm);
-  project(backend_, {{weights_.head(), weights_.head_bias, logits_}}, rows);
+  project(backend_, {{weights_.head(), weights_.head_bias, logits_, weights_.head_site}}, rows,
+          adapters_.wanted());
   if (config_.logit_scale != 1.0f) backend_.scale(logits_, config_.logit_scale);
   if (config_.final_softcap > 0) backend_.softcap(logits_, config_.final_softcap);
 }

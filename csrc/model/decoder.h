@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "model/kv_storage.h"
+#include "model/step_adapters.h"
 #include "model/weights.h"
 
 namespace realm {
@@ -67,6 +68,7 @@ class Decoder {
   Matrix x() const { return x_.first_rows(n_rows_); }
   Matrix logits_;
   std::vector<int32_t> planned_tokens_;
+  StepAdapters adapters_;
   std::vector<float> host_angles_;
 };
 

@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "base/sha256.h"
 #include "gguf/reader.h"
+#include "model/adapter_store.h"
 #include "model/config.h"
 #include "model/merge_adapters.h"
 #include "model/vocabulary.h"
@@ -38,6 +39,8 @@ class Model {
   const ModelWeights& weights() const { return weights_; }
   // What adapters may know of this model, as its file has it.
   const std::shared_ptr<const lora::BaseLayout>& adapter_layout() const { return layout_; }
+  // Adapters that requests name.
+  AdapterStore& adapters() { return adapters_; }
   // Null when the file has none: such a model takes and gives token ids only.
   const std::shared_ptr<const Vocabulary>& vocabulary() const { return vocabulary_; }
 
@@ -64,6 +67,7 @@ class Model {
   ModelWeights weights_;  // after the backend, so destroyed before it
   const OwnerProcess owner_;
   std::mutex backend_mutex_;
+  AdapterStore adapters_{*this};             // after the backend, whose memory they hold
   std::optional<Sha256Digest> fingerprint_;  // under the lock
 };
 

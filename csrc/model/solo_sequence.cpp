@@ -76,8 +76,12 @@ void SoloSequence::run_chunk(std::span<const int32_t> tokens, int64_t first_pos,
   std::vector<int32_t> positions(tokens.size()), wanted(static_cast<size_t>(n_wanted));
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first_pos));
   std::iota(wanted.begin(), wanted.end(), n - static_cast<int32_t>(n_wanted));
-  const SequenceSpan span{0, n, static_cast<int32_t>(first_pos), static_cast<int32_t>(capacity()),
-                          pages_};
+  const SequenceSpan span{0,
+                          n,
+                          static_cast<int32_t>(first_pos),
+                          static_cast<int32_t>(capacity()),
+                          pages_,
+                          options_.adapters.get()};
   decoder_.run({tokens, positions, {&span, 1}, wanted}, cache_);
   if (n_wanted == 0) return;
   const auto n_logits = static_cast<size_t>(n_wanted * model_->config().n_vocab);

@@ -10,8 +10,10 @@ namespace {
 // Loads one block's tensors; `p` is the prefix of their names.
 class LayerLoader {
  public:
-  LayerLoader(TensorSource& source, const ModelConfig& config, int64_t layer)
+  LayerLoader(TensorSource& source, const ModelConfig& config, int64_t layer,
+              std::vector<AdapterSite>& sites)
       : source_(source),
+        sites_(sites),
         config_(config),
         arch_(*config.architecture),
         p_(concat("blk.", layer, ".")) {}
@@ -29,7 +31,13 @@ class LayerLoader {
 
  private:
   Linear linear(const std::string& name, int64_t rows, int64_t cols, bool is_qkv = false) {
-    return {source_.matrix(p_ + name + ".weight", rows, cols), bias(name, rows, is_qkv)};
+    return {source_.matrix(p_ + name + ".weight", rows, cols), bias(name, rows, is_qkv),
+            site(name, 0, rows)};
+  }
+
+  SiteId site(const std::string& name, int64_t first_row, int64_t n_rows) {
+    sites_.push_back({p_ + name, first_row, n_rows});
+    return static_cast<SiteId>(sites_.size() - 1);
   }
 
   Vector bias(const std::string& name, int64_t n, bool is_qkv) {
@@ -80,17 +88,17 @@ class LayerLoader {
     const auto part_of = [&](int64_t first, int64_t n) {
       return whole.data ? Vector{whole.data + first, n} : Vector{};
     };
-    layer_.q = {std::move(parts[0]), part_of(0, q)};
-    layer_.k = {std::move(parts[1]), part_of(q, kv)};
-    layer_.v = {std::move(parts[2]), part_of(q + kv, kv)};
+    layer_.q = {std::move(parts[0]), part_of(0, q), site("attn_qkv", 0, q)};
+    layer_.k = {std::move(parts[1]), part_of(q, kv), site("attn_qkv", q, kv)};
+    layer_.v = {std::move(parts[2]), part_of(q + kv, kv), site("attn_qkv", q + kv, kv)};
   }
 
   void load_feed_forward() {
     if (arch_.fused_gate_up) {
       auto parts =
           source_.split_matrix(p_ + "ffn_up.weight", {config_.n_ff, config_.n_ff}, config_.n_embd);
-      layer_.gate.weight = std::move(parts[0]);
-      layer_.up.weight = std::move(parts[1]);
+      layer_.gate = {std::move(parts[0]), {}, site("ffn_up", 0, config_.n_ff)};
+      layer_.up = {std::move(parts[1]), {}, site("ffn_up", config_.n_ff, config_.n_ff)};
     } else {
       if (arch_.gated) layer_.gate = linear("ffn_gate", config_.n_ff, config_.n_embd);
       layer_.up = linear("ffn_up", config_.n_ff, config_.n_embd);
@@ -104,6 +112,9 @@ class LayerLoader {
     layer_.expert_gate = source_.bank(p_ + "ffn_gate_exps.weight", n, ff, embd);
     layer_.expert_up = source_.bank(p_ + "ffn_up_exps.weight", n, ff, embd);
     layer_.expert_down = source_.bank(p_ + "ffn_down_exps.weight", n, embd, ff);
+    layer_.expert_gate_site = site("ffn_gate_exps", 0, ff);
+    layer_.expert_up_site = site("ffn_up_exps", 0, ff);
+    layer_.expert_down_site = site("ffn_down_exps", 0, embd);
     if (!arch_.shared_expert) return;
     layer_.shared_router = linear("ffn_gate_inp_shexp", 1, embd);
     layer_.shared_gate = linear("ffn_gate_shexp", config_.n_ff_shared, embd);
@@ -112,6 +123,7 @@ class LayerLoader {
   }
 
   TensorSource& source_;
+  std::vector<AdapterSite>& sites_;
   const ModelConfig& config_;
   const Architecture& arch_;
   const std::string p_;
@@ -162,7 +174,7 @@ ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const Mode
   }
   weights.rope_factors = load_rope_factors(source, config);
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
-    weights.layers.push_back(LayerLoader(source, config, layer).load());
+    weights.layers.push_back(LayerLoader(source, config, layer, weights.sites).load());
   }
   weights.output_norm.weight = source.vector("output_norm.weight", config.n_embd);
   if (config.architecture->norm == NormKind::kLayer) {
@@ -171,6 +183,8 @@ ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const Mode
   if (source.has("output.weight")) {  // else the embedding serves as head
     weights.own_head = source.matrix("output.weight", config.n_vocab, config.n_embd);
   }
+  weights.head_site = static_cast<SiteId>(weights.sites.size());
+  weights.sites.push_back({"output", 0, config.n_vocab});
   weights.head_bias = source.optional_vector("output.bias", config.n_vocab);
   weights.bytes = source.bytes();
   weights.merged = source.take_merged();

@@ -18,10 +18,21 @@
 
 namespace realm {
 
+// Where adapters meet the forward: some rows of a tensor of the file (of each expert's matrix, for
+// a bank), named without ".weight". Products refer to sites by their position in
+// ModelWeights::sites.
+struct AdapterSite {
+  std::string tensor;
+  int64_t first_row = 0, n_rows = 0;
+};
+using SiteId = int32_t;
+constexpr SiteId kNoSite = -1;
+
 // A weight and its bias; the bias is empty when the file has none.
 struct Linear {
   std::unique_ptr<Weight> weight;
   Vector bias;
+  SiteId site = kNoSite;
 };
 
 struct NormWeights {
@@ -36,6 +47,7 @@ struct LayerWeights {
   // Mixture of experts.
   Linear router;
   std::unique_ptr<Weight> expert_gate, expert_up, expert_down;
+  SiteId expert_gate_site = kNoSite, expert_up_site = kNoSite, expert_down_site = kNoSite;
   Linear shared_gate, shared_up, shared_down, shared_router;
 };
 
@@ -44,6 +56,8 @@ struct ModelWeights {
   Vector head_bias;
   NormWeights output_norm;
   std::vector<LayerWeights> layers;
+  std::vector<AdapterSite> sites;
+  SiteId head_site = kNoSite;
   RopeFactors rope_factors;
   std::vector<std::unique_ptr<Buffer>> vectors;  // memory of the small vectors
   uint64_t bytes = 0;                            // of all weights, as stored

@@ -1,0 +1,52 @@
+#include "model/adapter_set.h"
+
+#include "lora/merge.h"
+
+namespace realm {
+
+Sha256Digest AdapterSet::identity_of(const std::vector<Member>& members) {
+  Sha256 hash;
+  hash.update("adapters");
+  for (const Member& member : members) {
+    hash.update(member.adapter->adapter().identity());
+    hash.update_number(member.scale);
+  }
+  return hash.finish();
+}
+
+AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base,
+                       const std::vector<AdapterSite>& sites, Backend& backend)
+    : members_(std::move(members)), identity_(identity_of(members_)) {
+  lora::ScaledAdapters adapters;
+  std::map<std::pair<SiteId, int64_t>, std::vector<float>> factors;
+  for (const Member& member : members_) {
+    adapters.emplace_back(member.adapter->shared_adapter(), member.scale);
+    for (SiteId site = 0; site < static_cast<SiteId>(sites.size()); ++site) {
+      const auto tensor = base.find(sites[static_cast<size_t>(site)].tensor);
+      const int64_t n_matrices = tensor ? base.tensors()[*tensor].n_matrices() : 0;
+      for (int64_t expert = 0; expert < n_matrices; ++expert) {
+        const AdapterTerm* term = member.adapter->term(site, expert);
+        if (!term || !term->host_gain) continue;
+        auto& factor = factors[{site, expert}];
+        factor.resize(static_cast<size_t>(term->gain.n), 1.0f);
+        for (size_t i = 0; i < factor.size(); ++i)
+          factor[i] += member.scale * (term->host_gain[i] - 1);
+      }
+    }
+  }
+  lora::check_composition(base, adapters);
+  for (const auto& [place, factor] : factors) {
+    auto buffer = backend.allocate(factor.size() * sizeof(float));
+    backend.upload(factor.data(), buffer->data(), factor.size() * sizeof(float));
+    rescale_.emplace(place, std::move(buffer));
+  }
+}
+
+Vector AdapterSet::rescale(SiteId site, int64_t expert) const {
+  const auto found = rescale_.find({site, expert});
+  if (found == rescale_.end()) return {};
+  return {reinterpret_cast<const float*>(found->second->data()),
+          static_cast<int64_t>(found->second->bytes() / sizeof(float))};
+}
+
+}  // namespace realm

@@ -1,0 +1,128 @@
+#include "model/resident_adapter.h"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+namespace realm {
+
+namespace {
+
+constexpr uint64_t kAlignment = 64;
+
+uint64_t padded(uint64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+uint64_t vector_bytes(const std::vector<float>& values) {
+  return padded(values.size() * sizeof(float));
+}
+
+uint64_t bytes_of(const lora::Delta& delta) {
+  return padded(delta.right.bytes()) + padded(delta.left.bytes()) + vector_bytes(delta.gain) +
+         vector_bytes(delta.bias);
+}
+
+// Columns first .. first + n - 1 of a factor that lies at `data`.
+FactorView view_of(const lora::Factor& factor, const std::byte* data, int64_t first, int64_t n) {
+  if (factor.rows() == 0) return {};
+  const int64_t width = factor.dtype() == DType::kF32 ? 4 : 2;
+  return {data + first * width, factor.dtype(), factor.rows(), n, factor.cols()};
+}
+
+}  // namespace
+
+// One piece of the backend's memory, handed out from its beginning.
+class ResidentAdapter::Memory {
+ public:
+  Memory(Backend& backend, Buffer& buffer) : backend_(backend), next_(buffer.data()) {}
+
+  const std::byte* place(const void* values, uint64_t bytes) {
+    if (bytes == 0) return nullptr;
+    std::byte* at = next_;
+    backend_.upload(values, at, bytes);
+    next_ += padded(bytes);
+    return at;
+  }
+
+  const float* place(const std::vector<float>& values) {
+    return reinterpret_cast<const float*>(place(values.data(), values.size() * sizeof(float)));
+  }
+
+ private:
+  Backend& backend_;
+  std::byte* next_;
+};
+
+ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseLayout& base,
+                                 const std::vector<AdapterSite>& sites, Backend& backend)
+    : adapter_(adapter.without_values()) {
+  for (const lora::Delta& delta : adapter.deltas()) bytes_ += bytes_of(delta);
+  memory_ = backend.allocate(bytes_);
+  std::map<std::string_view, std::vector<SiteId>> sites_of;
+  for (size_t i = 0; i < sites.size(); ++i) {
+    sites_of[sites[i].tensor].push_back(static_cast<SiteId>(i));
+  }
+  Memory memory(backend, *memory_);
+  for (size_t i = 0; i < adapter.deltas().size(); ++i) {
+    const lora::Delta &delta = adapter.deltas()[i], &kept = adapter_->deltas()[i];
+    const lora::BaseTensor& tensor = base.tensors()[delta.tensor];
+    const std::byte* right = memory.place(delta.right.data(), delta.right.bytes());
+    const std::byte* left = memory.place(delta.left.data(), delta.left.bytes());
+    const float *gain = memory.place(delta.gain), *bias = memory.place(delta.bias);
+    if (tensor.kind == lora::BaseKind::kEmbedding) {
+      embedding_ = AdapterTerm{view_of(delta.left, left, 0, delta.rank),
+                               view_of(delta.right, right, 0, tensor.cols),
+                               delta.scale,
+                               {},
+                               {},
+                               nullptr};
+      continue;
+    }
+    for (const SiteId id : sites_of[tensor.name]) {
+      const auto& [name, first, n] = sites[static_cast<size_t>(id)];
+      AdapterTerm term{view_of(delta.right, right, 0, tensor.cols),
+                       view_of(delta.left, left, first, n),
+                       delta.scale,
+                       {},
+                       {},
+                       nullptr};
+      if (gain) term.gain = {gain + first, n};
+      if (gain) term.host_gain = kept.gain.data() + first;
+      if (bias) term.shift = {bias + first, n};
+      terms_.emplace(std::pair(id, delta.expert), term);
+    }
+  }
+  for (const lora::Saved& saved : adapter.saved()) {
+    const lora::BaseTensor& tensor = base.tensors()[saved.tensor];
+    const lora::Factor& weight = saved.weight;
+    bytes_ += weight.bytes();
+    const uint64_t row_bytes = weight.bytes() / static_cast<uint64_t>(weight.rows());
+    const auto load = [&](int64_t first, int64_t n) {
+      const std::span<const std::byte> rows(
+          weight.data() + static_cast<uint64_t>(first) * row_bytes,
+          static_cast<uint64_t>(n) * row_bytes);
+      return backend.load_weight({weight.dtype(), n, weight.cols(), rows, nullptr});
+    };
+    if (tensor.kind == lora::BaseKind::kEmbedding) {
+      saved_embedding_ = load(0, weight.rows());
+      continue;
+    }
+    for (const SiteId id : sites_of[tensor.name]) {
+      const AdapterSite& site = sites[static_cast<size_t>(id)];
+      saved_.emplace(id, load(site.first_row, site.n_rows));
+    }
+  }
+}
+
+const AdapterTerm* ResidentAdapter::term(SiteId site, int64_t expert) const {
+  const auto found = terms_.find({site, expert});
+  return found == terms_.end() ? nullptr : &found->second;
+}
+
+const Weight* ResidentAdapter::saved(SiteId site) const {
+  const auto found = saved_.find(site);
+  return found == saved_.end() ? nullptr : found->second.get();
+}
+
+}  // namespace realm

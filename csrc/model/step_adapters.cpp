@@ -1,0 +1,29 @@
+#include "model/step_adapters.h"
+
+#include <algorithm>
+
+namespace realm {
+
+void StepAdapters::plan(const StepBatch& step) {
+  rows_.clear();
+  wanted_.clear();
+  const auto segment_of = [](std::vector<AdapterSegment>& segments,
+                             const AdapterSet* set) -> AdapterSegment& {
+    for (AdapterSegment& segment : segments) {
+      if (segment.set == set) return segment;
+    }
+    return segments.emplace_back(AdapterSegment{set, {}});
+  };
+  for (const SequenceSpan& span : step.spans) {
+    if (!span.adapters) continue;
+    AdapterSegment& segment = segment_of(rows_, span.adapters);
+    for (int32_t i = 0; i < span.n_rows; ++i) segment.rows.push_back(span.first_row + i);
+    const auto& wanted = step.rows_wanted;
+    auto one = std::ranges::lower_bound(wanted, span.first_row);
+    for (; one != wanted.end() && *one < span.first_row + span.n_rows; ++one) {
+      segment_of(wanted_, span.adapters).rows.push_back(static_cast<int32_t>(one - wanted.begin()));
+    }
+  }
+}
+
+}  // namespace realm
