@@ -18,7 +18,7 @@ struct SoloOptions {
   int64_t max_tokens = 0;    // the length the sequence may reach; at most the model's context
   int64_t chunk_rows = 512;  // prompts are run in chunks of this many rows
   int64_t max_wanted = 64;   // rows whose logits are computed together
-  std::shared_ptr<const AdapterSet> adapters;  // null: the base alone
+  std::shared_ptr<const AdapterSet> adapters{};  // null: the base alone
 };
 
 class SoloSequence {
