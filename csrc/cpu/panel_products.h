@@ -19,7 +19,9 @@ struct PathCounts {
   std::atomic<uint64_t> reference{0};  // decoded weights times f32 activations
 };
 
-constexpr int64_t kMaxFusedInput = 16;  // rows up to which packed bits are read for every product
+// Rows up to which packed bits are unpacked in registers. Above, unpacking to a slab pays for
+// itself.
+constexpr int64_t kMaxFusedInput = kMaxFusedRows;
 
 // Computes the output columns of a product that lie in n panels from `first` on.
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,

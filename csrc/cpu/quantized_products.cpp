@@ -14,6 +14,21 @@ namespace {
 constexpr int64_t kSweepBytes = 384 << 10;  // quantized activations of a sweep: they stay in L2
 constexpr int64_t kMaxSweepRows = 512;
 
+// Packed blocks that are wanted soon: fetched a few lines at a time, between tiles, since all at
+// once hold up the loads that hit the caches.
+struct NextBlocks {
+  const uint8_t* at = nullptr;
+  int64_t stride = 0, lines = 0;  // from a panel to the next; of each panel's block
+  int panels = 0;
+  int64_t fetched = 0;
+
+  void fetch(int64_t end) {
+    for (; fetched < end; ++fetched) {
+      for (int i = 0; i < panels; ++i) __builtin_prefetch(at + i * stride + 64 * fetched, 0, 2);
+    }
+  }
+};
+
 // Quantized products of one weight with one input.
 class QuantizedProduct {
  public:
@@ -45,18 +60,14 @@ class QuantizedProduct {
   void run_fused(int64_t panel) {
     const auto& table = kernels_.fused[static_cast<int>(*layout_.packed)];
     const int64_t rows = acts_.in().rows;
-    const int64_t groups = (rows + kMaxFusedRows - 1) / kMaxFusedRows;
     alignas(64) float sums[kMaxFusedRows * kPanelRows];
-    for (int64_t row = 0, group = 1; row < rows; ++group) {
-      const int64_t end = rows * group / groups;  // groups of about the same size
-      while (row < end) {
-        int64_t r = end - row;
-        while (!table[r]) --r;
-        table[r](weight_.panel(panel), acts_at(0, row), rows, weight_.n_blocks(), sums);
-        write_sums(product_, sums, row, r, panel, 1);
-        counts_.fused.fetch_add(1, std::memory_order_relaxed);
-        row += r;
-      }
+    for (int64_t row = 0; row < rows;) {
+      int64_t r = rows - row;
+      while (!table[r]) --r;
+      table[r](weight_.panel(panel), acts_at(0, row), rows, weight_.n_blocks(), sums);
+      write_sums(product_, sums, row, r, panel, 1);
+      counts_.fused.fetch_add(1, std::memory_order_relaxed);
+      row += r;
     }
   }
 
@@ -81,18 +92,20 @@ class QuantizedProduct {
     float* sums = zeroed_sums(rows, panels);
     for (int64_t block = 0; block < n_blocks(); ++block) {
       for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs[i]);
-      multiply_slabs(slabs, block, panels, first_row, rows, sums);
+      NextBlocks next = blocks_after(panel, panels, block);
+      multiply_slabs(slabs, block, panels, first_row, rows, next, sums);
     }
     write_sums(product_, sums, first_row, rows, panel, panels);
   }
 
   void multiply_slabs(const Slab* slabs, int64_t block, int panels, int64_t first_row, int64_t rows,
-                      float* sums) {
+                      NextBlocks& next, float* sums) {
     const int64_t n_tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
     const int subs = filled_subs(block), start = start_place();
     uint64_t whole = 0, part = 0;
     for (int64_t row = 0, t = 1; row < rows; ++t) {
       const int64_t end = rows * t / n_tiles;
+      next.fetch(next.lines * t / n_tiles);
       while (row < end) {
         int64_t r = end - row;
         while (!tiles()[r][panels]) --r;
@@ -104,6 +117,18 @@ class QuantizedProduct {
     }
     counts_.slab.fetch_add(whole, std::memory_order_relaxed);
     counts_.tail.fetch_add(part, std::memory_order_relaxed);
+  }
+
+  // What is unpacked after a block: the panels' next block, or the first one of the next panels.
+  NextBlocks blocks_after(int64_t panel, int panels, int64_t block) const {
+    const bool is_last = block + 1 == n_blocks();
+    if (!weight_.is_packed() || (is_last && (panel + 2 * panels) * kPanelRows > weight_.rows())) {
+      return {};
+    }
+    const int64_t bytes = weight_.panel_stride() / n_blocks();
+    const uint8_t* at =
+        is_last ? weight_.panel(panel + panels) : weight_.panel(panel) + (block + 1) * bytes;
+    return {at, weight_.panel_stride(), (bytes + 63) / 64, panels};
   }
 
   // From packed bits; from the file's layout by packing one group first; or from whole blocks.

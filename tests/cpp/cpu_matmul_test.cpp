@@ -273,7 +273,7 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
   constexpr auto kInt8 = ActivationKind::kInt8;
   for (const char* fast : {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "Q2_K",
                            "Q3_K", "Q5_0", "Q4_1", "Q5_1", "MXFP4"}) {
-    EXPECT(run(fast, 16, false, kInt8) == Paths{"fused"});
+    EXPECT(run(fast, 8, false, kInt8) == Paths{"fused"});
     EXPECT(run(fast, 20, false, kInt8) == (Paths{"slab", "tail"}));
     EXPECT(run(fast, 1, true, kInt8) == Paths{"tail"});
   }

@@ -224,7 +224,7 @@ std::vector<std::byte> random_weight(const Format& format, int64_t rows, int64_t
   for (size_t at = 0; at < bytes; at += format.block_bytes) {
     std::byte* block = out.data() + at;
     if (format.dtype == DType::kMXFP4) {
-      block[0] = static_cast<std::byte>(115 + random() % 8);
+      block[0] = static_cast<std::byte>(random() % 8 ? 115 + random() % 8 : random() % 3);
     } else if (format.dtype != DType::kNVFP4) {
       put_scale(scales, block, small(random));
     }

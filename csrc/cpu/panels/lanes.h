@@ -41,6 +41,9 @@ INLINE Lanes operator^(Lanes a, Lanes b) {
 INLINE Lanes operator-(Lanes a, Lanes b) {
   return {_mm512_sub_epi32(a.v, b.v)};
 }
+INLINE Lanes operator+(Lanes a, Lanes b) {
+  return {_mm512_add_epi32(a.v, b.v)};
+}
 INLINE Lanes largest(Lanes a, Lanes b) {
   return {_mm512_max_epi32(a.v, b.v)};
 }
@@ -73,9 +76,6 @@ INLINE Lanes lookup(Lanes table, Lanes index) {
 }
 INLINE Lanes load_u8(const uint8_t* p) {
   return {_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))};
-}
-INLINE Lanes load_i8(const uint8_t* p) {
-  return {_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))};
 }
 INLINE Lanes load_u16(const uint8_t* p) {
   return {_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))};
@@ -113,6 +113,9 @@ INLINE Floats to_floats(Lanes a) {
 }
 INLINE Lanes bits_of(Floats a) {
   return {_mm512_castps_si512(a.v)};
+}
+INLINE Floats floats_of(Lanes a) {
+  return {_mm512_castsi512_ps(a.v)};
 }
 INLINE Floats load_floats(const float* p) {
   return {_mm512_loadu_ps(p)};
@@ -177,6 +180,9 @@ INLINE Lanes operator^(Lanes a, Lanes b) {
 INLINE Lanes operator-(Lanes a, Lanes b) {
   return {_mm256_sub_epi32(a.v, b.v)};
 }
+INLINE Lanes operator+(Lanes a, Lanes b) {
+  return {_mm256_add_epi32(a.v, b.v)};
+}
 INLINE Lanes largest(Lanes a, Lanes b) {
   return {_mm256_max_epi32(a.v, b.v)};
 }
@@ -210,9 +216,6 @@ INLINE Lanes lookup(Lanes table, Lanes index) {
 INLINE Lanes load_u8(const uint8_t* p) {
   return {_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p))};
 }
-INLINE Lanes load_i8(const uint8_t* p) {
-  return {_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))};
-}
 INLINE Lanes load_u16(const uint8_t* p) {
   return {_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p))};
 }
@@ -240,6 +243,9 @@ INLINE Floats to_floats(Lanes a) {
 }
 INLINE Lanes bits_of(Floats a) {
   return {_mm256_castps_si256(a.v)};
+}
+INLINE Floats floats_of(Lanes a) {
+  return {_mm256_castsi256_ps(a.v)};
 }
 INLINE Floats load_floats(const float* p) {
   return {_mm256_loadu_ps(p)};

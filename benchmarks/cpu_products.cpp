@@ -1,0 +1,176 @@
+// Matrix products of the CPU backend in the shapes of TinyLlama-1.1B, with random weights, beside
+// what the machine can do at most: read bandwidth for few rows, int8 multiplication for many. All
+// products of a pass (22 layers; up to 64 rows the head too) and the quantization of their inputs.
+//
+//     cmake -S . -B build/bench -DREALM_BUILD_BENCHMARKS=ON && cmake --build build/bench
+//     build/bench/benchmarks/cpu_products [type or "mix"] [threads] [rows,rows,...] [layers]
+//
+// "mix" is Q4_K with Q6_K for the head and in half of the layers for v and down, as Q4_K_M. Fewer
+// layers are quicker; weights that fit a cache then show it.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/registry.h"
+#include "quant/formats.h"
+
+using namespace realm;
+
+namespace {
+
+constexpr int64_t kWidth = 2048, kKv = 256, kFeedForward = 5632, kVocab = 32000;
+
+using Loaded = std::unique_ptr<Weight>;
+
+// Blocks of random bytes whose 16-bit words could all be scales: no NaN, no infinity.
+Loaded random_weight(Backend& backend, const Format& format, int64_t rows, int64_t cols) {
+  static std::vector<std::byte> bytes;
+  const auto n = encoded_bytes(format, static_cast<uint64_t>(rows * cols)).value();
+  std::mt19937 random(1);
+  for (size_t at = bytes.size(); at < n; at += 2) {
+    const auto word = static_cast<uint16_t>(random() & 0x9fff);
+    bytes.push_back(static_cast<std::byte>(word & 255));
+    bytes.push_back(static_cast<std::byte>(word >> 8));
+  }
+  return backend.load_weight({format.dtype, rows, cols, {bytes.data(), n}, nullptr});
+}
+
+struct Layer {
+  Loaded q, k, v, o, gate, up, down;
+};
+
+struct Model {
+  std::vector<Layer> layers;
+  Loaded head;
+  double layer_weights = 0, layer_bytes = 0, head_weights = 0, head_bytes = 0;
+};
+
+double bytes_of(const Weight& weight) {
+  return static_cast<double>(
+      encoded_bytes(format_of(weight.dtype()), static_cast<uint64_t>(weight.rows() * weight.cols()))
+          .value());
+}
+
+Model make_model(Backend& backend, const std::string& type, int n_layers) {
+  Model model;
+  const bool mix = type == "mix";
+  const Format* main = find_format(mix ? "Q4_K" : type);
+  if (!main) std::exit((std::fprintf(stderr, "no weight format %s\n", type.c_str()), 2));
+  const Format& other = mix ? *find_format("Q6_K") : *main;
+  for (int i = 0; i < n_layers; ++i) {
+    const Format& some = i % 2 ? other : *main;
+    const auto make = [&](const Format& format, int64_t rows, int64_t cols) {
+      return random_weight(backend, format, rows, cols);
+    };
+    model.layers.push_back({make(*main, kWidth, kWidth), make(*main, kKv, kWidth),
+                            make(some, kKv, kWidth), make(*main, kWidth, kWidth),
+                            make(*main, kFeedForward, kWidth), make(*main, kFeedForward, kWidth),
+                            make(some, kWidth, kFeedForward)});
+    const Layer& l = model.layers.back();
+    for (const Loaded* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) {
+      model.layer_weights += static_cast<double>((*w)->rows() * (*w)->cols());
+      model.layer_bytes += bytes_of(**w);
+    }
+  }
+  model.head = random_weight(backend, other, kVocab, kWidth);
+  model.head_weights = static_cast<double>(kVocab * kWidth);
+  model.head_bytes = bytes_of(*model.head);
+  return model;
+}
+
+class Pass {
+ public:
+  Pass(Backend& backend, const Model& model, int64_t rows)
+      : backend_(backend),
+        model_(model),
+        rows_(rows),
+        in_(static_cast<size_t>(rows * kFeedForward)),
+        out_(static_cast<size_t>(rows * (with_head() ? kVocab : 2 * kFeedForward))) {
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    for (float& value : in_) value = normal(random);
+  }
+
+  bool with_head() const { return rows_ <= 64; }  // prefill computes one row of it
+  double weights() const { return model_.layer_weights + (with_head() ? model_.head_weights : 0); }
+  double bytes() const { return model_.layer_bytes + (with_head() ? model_.head_bytes : 0); }
+
+  void run() {
+    for (const Layer& layer : model_.layers) {
+      multiply({layer.q.get(), layer.k.get(), layer.v.get()});
+      multiply({layer.o.get()});
+      multiply({layer.gate.get(), layer.up.get()});
+      multiply({layer.down.get()});
+    }
+    if (with_head()) multiply({model_.head.get()});
+  }
+
+ private:
+  void multiply(std::initializer_list<const Weight*> weights) {
+    std::vector<Product> products;
+    float* out = out_.data();
+    int64_t cols = 0;
+    for (const Weight* weight : weights) {
+      products.push_back({*weight, {}, {out, rows_, weight->rows()}});
+      out += rows_ * weight->rows();
+      cols = weight->cols();
+    }
+    backend_.linear(products, {in_.data(), rows_, cols});
+  }
+
+  Backend& backend_;
+  const Model& model_;
+  const int64_t rows_;
+  std::vector<float> in_, out_;
+};
+
+// Median and least seconds of passes that take about `budget` together.
+std::pair<double, double> measured(Pass& pass, double budget) {
+  std::vector<double> seconds;
+  pass.run();
+  for (double total = 0; seconds.size() < 3 || (total < budget && seconds.size() < 101);) {
+    const auto begin = std::chrono::steady_clock::now();
+    pass.run();
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    total += seconds.back();
+  }
+  std::ranges::sort(seconds);
+  return {seconds[seconds.size() / 2], seconds[0]};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string type = argc > 1 ? argv[1] : "mix";
+  const int n_threads = argc > 2 ? std::atoi(argv[2]) : 0;
+  std::istringstream list(argc > 3 ? argv[3] : "1,2,4,5,8,16,32,128,512");
+  const int n_layers = argc > 4 ? std::atoi(argv[4]) : 22;
+  const auto backend = make_cpu_backend(n_threads);
+  const Model model = make_model(*backend, type, n_layers);
+  const Ceilings most = measure_cpu_ceilings(n_threads, 2.0);
+  std::printf("%s, %s: %.0f MB in layers, %.0f in the head\n", backend->description().c_str(),
+              type.c_str(), model.layer_bytes * 1e-6, model.head_bytes * 1e-6);
+  std::printf("at most: %.1f GB/s read, %.0f G int8 MAC/s, %.0f G f32 MAC/s\n",
+              most.read_bytes_per_s * 1e-9, most.int8_macs_per_s * 1e-9,
+              most.f32_macs_per_s * 1e-9);
+  std::printf("rows      ms   least   G MAC/s  of int8   GB/s  of read   rows/s\n");
+  for (std::string field; std::getline(list, field, ',');) {
+    const int64_t rows = std::atoi(field.c_str());
+    Pass pass(*backend, model, rows);
+    const auto [median, least] = measured(pass, 1.0);
+    const double macs = pass.weights() * static_cast<double>(rows) / median;
+    const double bandwidth = pass.bytes() / median;
+    std::printf("%4lld %8.2f %7.2f %8.0f %7.0f %% %6.1f %7.0f %% %8.0f\n",
+                static_cast<long long>(rows), median * 1e3, least * 1e3, macs * 1e-9,
+                100 * macs / most.int8_macs_per_s, bandwidth * 1e-9,
+                100 * bandwidth / most.read_bytes_per_s, static_cast<double>(rows) / median);
+  }
+}
