@@ -1,0 +1,129 @@
+"""Instruction counts of the inner loops of matrix products, kept within thresholds.
+
+    python benchmarks/instructions.py PROGRAM [--level avx512vnni]
+
+Clocks are noisy on shared machines; what the compiler made of a loop is not. PROGRAM is any that
+links the core, such as cpu_products. Of each kernel's hottest loop (the one with the most dots) it
+counts instructions for each dot instruction, and the accesses to the stack, which are registers
+that did not fit. Needs objdump. Exits with 1 if a count is above its threshold: the figure when
+the kernel was last measured, and a tenth for other compilers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DOT = {"avx512vnni": "vpdpbusd", "avx512": "vpmaddubsw", "avx2": "vpmaddubsw"}
+FUNCTION = re.compile(r"^[0-9a-f]+ <(?P<name>.*)>:$")
+LINE = re.compile(r"^\s*(?P<at>[0-9a-f]+):\s+(?P<code>\S+)\s*(?P<operands>.*)$")
+
+# Instructions for each dot, and stack accesses for each hundred, of kernels at avx512vnni.
+THRESHOLDS = {
+    "tile<SubBlocks<32, false, true>, false, 4, 3>": (2.25, 1),
+    "tile<SubBlocks<32, false, false>, true, 4, 3>": (2.25, 1),
+    "tile<SubBlocks<16, false, false>, true, 4, 3>": (2.8, 1),
+    "tile<SubBlocks<32, true, false>, true, 4, 3>": (2.5, 1),
+    "tile<SubBlocks<32, true, true>, false, 4, 3>": (2.9, 1),
+    "fused<FormatQ4K, 1>": (8.7, 1),
+    "fused<FormatQ4K, 8>": (3.4, 1),
+    "fused<FormatQ6K, 8>": (5.5, 1),
+    "fused<FormatQ8_0, 8>": (3.2, 1),
+    "fused<FormatQ4_0, 8>": (3.3, 1),
+}
+
+
+@dataclass
+class Instruction:
+    """One line of a disassembly."""
+
+    at: int
+    code: str
+    operands: str
+
+
+@dataclass
+class Loop:
+    """What a loop's instructions come to."""
+
+    instructions: int
+    dots: int
+    stack: int
+
+    @property
+    def per_dot(self) -> float:
+        return self.instructions / self.dots
+
+    @property
+    def stack_per_cent(self) -> float:
+        return 100 * self.stack / self.dots
+
+
+def functions(program: Path, level: str) -> dict[str, list[Instruction]]:
+    """The kernels of a level, by name without their namespaces."""
+    command = ["objdump", "-d", "--no-show-raw-insn", "-C", str(program)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: dict[str, list[Instruction]] = {}
+    body: list[Instruction] | None = None
+    scope = f"realm::cpu::level_{level}::"
+    for line in text.splitlines():
+        if head := FUNCTION.match(line):
+            name = head["name"]
+            body = None
+            if scope in name and "(" in name:
+                short = name.partition("(")[0].replace(scope, "").removeprefix("void ")
+                body = found.setdefault(short, [])
+        elif body is not None and (match := LINE.match(line)):
+            body.append(Instruction(int(match["at"], 16), match["code"], match["operands"]))
+    return found
+
+
+def hottest_loop(body: list[Instruction], dot: str) -> Loop | None:
+    """The smallest loop among those that hold the most dots."""
+    best: Loop | None = None
+    for end, jump in enumerate(body):
+        target = jump.operands.split(" ")[0]
+        if not jump.code.startswith("j") or not re.fullmatch("[0-9a-f]+", target):
+            continue
+        start = next((i for i in range(end) if body[i].at == int(target, 16)), None)
+        if start is None:
+            continue
+        inside = body[start : end + 1]
+        dots = sum(one.code == dot for one in inside)
+        stack = sum("(%rsp" in one.operands or "(%rbp" in one.operands for one in inside)
+        loop = Loop(len(inside), dots, stack)
+        if dots and (best is None or (-dots, len(inside)) < (-best.dots, best.instructions)):
+            best = loop
+    return best
+
+
+def main() -> int:
+    """Prints a line for each kernel; the status says whether all are within their thresholds."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("program", type=Path)
+    parser.add_argument("--level", choices=DOT, default="avx512vnni")
+    args = parser.parse_args()
+    kernels = functions(args.program, args.level)
+    failed = False
+    print(f"{'kernel':52} {'dots':>5} {'per dot':>8} {'stack %':>8}")
+    for name, (per_dot, stack) in THRESHOLDS.items():
+        loop = hottest_loop(kernels.get(name, []), DOT[args.level])
+        if loop is None:
+            print(f"{name:52} has no loop of dots")
+            failed = True
+            continue
+        too_much = args.level == "avx512vnni" and (
+            loop.per_dot > per_dot or loop.stack_per_cent > stack
+        )
+        failed |= too_much
+        remark = f"  above {per_dot} or {stack}" if too_much else ""
+        print(f"{name:52} {loop.dots:5} {loop.per_dot:8.2f} {loop.stack_per_cent:8.1f}{remark}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
