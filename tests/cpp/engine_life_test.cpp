@@ -72,7 +72,14 @@ int64_t resident_pages() {
 int in_child(const std::function<int()>& body) {
   std::fflush(nullptr);  // or the child prints it once more
   const pid_t child = ::fork();
-  if (child == 0) std::exit(body());
+  if (child == 0) {
+    const int status = body();
+#if defined(__SANITIZE_ADDRESS__)
+    ::_exit(status);  // what belongs to the parent's threads is no leak of the child's
+#else
+    std::exit(status);
+#endif
+  }
   for (int i = 0; i < 500; ++i) {
     int status = 0;
     if (::waitpid(child, &status, WNOHANG) == child) {
@@ -285,6 +292,7 @@ TEST(a_child_process_is_told_and_ends) {
   waiter.join();
 }
 
+#if !defined(__SANITIZE_THREAD__)  // which knows no threads after a fork
 TEST(a_child_process_can_have_an_engine_of_its_own) {
   Engine engine(model(), {});
   answer_of(*engine.submit(request()));
@@ -294,6 +302,7 @@ TEST(a_child_process_can_have_an_engine_of_its_own) {
   });
   EXPECT_EQ(status, 7);
 }
+#endif
 
 TEST(a_hundred_engines_leave_nothing_behind) {
   const auto cycle = [] {

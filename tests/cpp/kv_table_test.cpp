@@ -27,22 +27,27 @@ int64_t between(Random& random, int64_t least, int64_t most) {
 // Tables over memory that is only numbers: each position of each block holds what was written.
 class Memory {
  public:
-  void write(BlockId block, int64_t pos, int value) { cells_[{block, pos % kBlockTokens}] = value; }
-  int read(BlockId block, int64_t pos) const {
+  void write(BlockId block, int64_t pos, uint32_t value) {
+    cells_[{block, pos % kBlockTokens}] = value;
+  }
+  std::optional<uint32_t> read(BlockId block, int64_t pos) const {
     const auto at = cells_.find({block, pos % kBlockTokens});
-    return at == cells_.end() ? -1 : at->second;
+    if (at == cells_.end()) return std::nullopt;
+    return at->second;
   }
   void copy(BlockId from, BlockId to) {
-    for (int64_t i = 0; i < kBlockTokens; ++i) write(to, i, read(from, i));
+    for (int64_t i = 0; i < kBlockTokens; ++i) {
+      if (const auto value = read(from, i)) write(to, i, *value);
+    }
   }
 
  private:
-  std::map<std::pair<BlockId, int64_t>, int> cells_;
+  std::map<std::pair<BlockId, int64_t>, uint32_t> cells_;
 };
 
 struct TwinTable {
   BlockTable table;
-  std::vector<int> contents;
+  std::vector<uint32_t> contents;
 
   BlockId block(int64_t pos) const {
     return table.blocks()[static_cast<size_t>(pos / kBlockTokens)];
@@ -50,7 +55,7 @@ struct TwinTable {
 };
 
 // Appends a position, copying a shared block first; false if the pool is out of blocks.
-bool append(TwinTable& one, Memory& memory, int value) {
+bool append(TwinTable& one, Memory& memory, uint32_t value) {
   const auto pos = static_cast<int64_t>(one.contents.size());
   if (!one.table.grow(pos + 1)) return false;
   BlockTable::Copy copy;
@@ -95,9 +100,9 @@ class Cache {
   bool advance(Runner& runner, int64_t n) {
     const auto end = std::min<int64_t>(runner.n_computed + n, std::ssize(runner.tokens));
     if (!runner.kv.reserve(runner.n_computed, end)) return false;
-    int chain = 0;
+    uint32_t chain = 0;
     for (int64_t pos = 0; pos < end; ++pos) {
-      chain = chain * 31 + runner.tokens[static_cast<size_t>(pos)] + 1;
+      chain = chain * 31 + static_cast<uint32_t>(runner.tokens[static_cast<size_t>(pos)]) + 1;
       if (pos < runner.n_computed) continue;
       if (shape_.has_global) global_.write(block(runner.kv.global_blocks(), pos), pos, chain);
       if (shape_.window > 0) window_.write(block(runner.kv.window_blocks(), pos), pos, chain);
@@ -110,9 +115,9 @@ class Cache {
   // Whether everything that the next row sees is what this sequence computed.
   bool sees_right(const Runner& runner) const {
     const int64_t first_seen = std::max<int64_t>(0, runner.n_computed - shape_.window + 1);
-    int chain = 0;
+    uint32_t chain = 0;
     for (int64_t pos = 0; pos < runner.n_computed; ++pos) {
-      chain = chain * 31 + runner.tokens[static_cast<size_t>(pos)] + 1;
+      chain = chain * 31 + static_cast<uint32_t>(runner.tokens[static_cast<size_t>(pos)]) + 1;
       const auto holds = [&](const Memory& memory, std::span<const BlockId> blocks) {
         const BlockId id = block(blocks, pos);
         return id != kNoBlock && memory.read(id, pos) == chain;
@@ -177,7 +182,7 @@ TEST(forks_share_until_they_write) {
     BlockPool pool(24, kBlockTokens);
     Memory memory;
     std::vector<TwinTable> tables;
-    for (int i = 0; i < 500; ++i) {
+    for (uint32_t i = 0; i < 500; ++i) {
       if (tables.empty()) tables.push_back({BlockTable(pool, {}), {}});
       const auto which = static_cast<size_t>(between(random, 0, std::ssize(tables) - 1));
       switch (between(random, 0, 9)) {
