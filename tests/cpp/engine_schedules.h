@@ -28,6 +28,8 @@ struct Setting {
   // Speculates a request, given its plain answer.
   std::function<void(Random&, RequestOptions&, const Tokens& answer)> speculate{};
   DraftModel draft{};
+  // What requests draw their adapters from; null is the base alone.
+  std::vector<std::shared_ptr<const AdapterSet>> adapters{};
 };
 
 // What happened, to see that the schedules reach what they are meant to reach.
@@ -135,6 +137,10 @@ class RandomSchedule {
         std::copy_n(shared.begin(), n_shared, plan.options.prompt.begin());
       }
       plan.options.priority = static_cast<int32_t>(between(random_, 0, 4) == 0);
+      if (!setting_.adapters.empty()) {
+        plan.options.adapter_set = setting_.adapters[static_cast<size_t>(
+            between(random_, 0, std::ssize(setting_.adapters) - 1))];
+      }
       plan.options.space[0] = static_cast<std::byte>(between(random_, 0, 4) == 0);
       const int64_t arrival = std::max<int64_t>(0, between(random_, -60, 30));
       events_.emplace(arrival, Event{plans_.size(), false});

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "cpp/harness.h"
+#include "lora/adapter_source.h"
+#include "model/adapter_store.h"
 
 using namespace realm;
 using namespace realm::test;
@@ -33,7 +35,8 @@ TEST(answers_in_random_schedules_are_those_of_each_request_alone) {
   for (const int n_threads : {1, 2}) {
     const auto seed = static_cast<unsigned>(n_threads) * 1000;
     for (const char* name : kModels) {
-      all += run_schedules(name, {.model = golden(name, n_threads)}, seed, scaled(2));
+      all += run_schedules(name, {.model = golden(name, n_threads)}, seed,
+                           kIsSanitized ? 2 : scaled(16));
     }
   }
   EXPECT(all.n_answers > 200);
@@ -50,9 +53,26 @@ TEST(quantized_and_larger_models_keep_the_promise_too) {
         .model = std::move(model), .max_prompt = 30, .max_tokens = 8, .max_requests = 10};
   };
   for (const char* name : kQuantized) {
-    EXPECT(run_schedules(name, small(golden(name)), 1, scaled(2)).n_answers > 0);
+    EXPECT(run_schedules(name, small(golden(name)), 1, scaled(8)).n_answers > 0);
   }
-  EXPECT(run_schedules("demo", small(demo()), 1, scaled(3)).n_answers > 0);
+  EXPECT(run_schedules("demo", small(demo()), 1, scaled(8)).n_answers > 0);
+}
+
+TEST(adapters_of_every_mix_keep_the_promise_too) {
+  const auto model = demo();
+  AdapterStore& store = model->adapters();
+  const auto pirate = lora::open_adapter(REALM_GOLDEN_DIR "/../../python/realm_ext/demo/adapter");
+  store.load("one", pirate, true);
+  store.load("two", pirate, true);
+  const Setting setting{
+      .model = model,
+      .max_prompt = 30,
+      .max_tokens = 8,
+      .max_requests = 12,
+      .adapters = {nullptr, store.set_of({{"one", 1.0f}}), store.set_of({{"one", -0.5f}}),
+                   store.set_of({{"one", 0.25f}, {"two", 1.5f}})}};
+  const Outcome all = run_schedules("adapters", setting, 1, kIsSanitized ? 1 : scaled(12));
+  EXPECT(all.n_answers > 0);
 }
 
 TEST(a_forward_that_depends_on_its_company_is_found_out) {

@@ -56,7 +56,8 @@ inline Answer alone(const std::shared_ptr<Model>& model, const RequestOptions& o
                     KvType type) {
   const auto n_prompt = static_cast<int64_t>(options.prompt.size());
   const int64_t length = planned_length(n_prompt, options.params.max_tokens, model->config().n_ctx);
-  SoloSequence sequence(model, {.kv_type = type, .max_tokens = length});
+  SoloSequence sequence(model,
+                        {.kv_type = type, .max_tokens = length, .adapters = options.adapter_set});
   Generation generation(model->vocabulary(), options.params, *options.params.seed, options.prompt,
                         length);
   Drawing drawing;
