@@ -71,8 +71,12 @@ int64_t run_together(const std::shared_ptr<Model>& model, std::vector<Ride>& rid
     ++n_forwards;
     for (size_t i = 0; i < work.size(); ++i) {
       Sequence& sequence = *work[i].sequence;
+      const bool has_guesses = sequence.n_drafted() > 0;
       Piece piece;
       runner.accept(work[i], i, piece);
+      // What was held for guesses that do not stand is given back.
+      const int64_t n_blocks = space.global_blocks_for(sequence.n_computed);
+      if (has_guesses) EXPECT_EQ(std::ssize(sequence.kv.global_blocks()), n_blocks);
       Answer& got = rides[sequence.order].got;
       add(got, std::move(piece));
       got.text += sequence.generation.take_text();

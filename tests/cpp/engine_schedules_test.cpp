@@ -66,7 +66,7 @@ TEST(adapters_of_every_mix_keep_the_promise_too) {
   store.load("two", pirate, true);
   const Setting setting{
       .model = model,
-      .max_prompt = 30,
+      .max_prompt = 60,
       .max_tokens = 8,
       .max_requests = 12,
       .adapters = {nullptr, store.set_of({{"one", 1.0f}}), store.set_of({{"one", -0.5f}}),
