@@ -4,10 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from realm_ext._core import (
+    AdapterReport,
     Device,
     EngineStats,
     Format,
     GGUFFile,
+    LoadedAdapter,
     MergeReport,
     ModelConfig,
     RequantizedTensor,
@@ -70,6 +72,7 @@ __version__: str = build_info().version
 
 __all__ = [
     "AdapterError",
+    "AdapterReport",
     "Chunk",
     "Completion",
     "Device",
@@ -83,6 +86,7 @@ __all__ = [
     "InferenceSession",
     "InvalidRequest",
     "IoError",
+    "LoadedAdapter",
     "MergeReport",
     "Model",
     "ModelConfig",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from realm_ext import _core
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     """A PEFT directory, a safetensors file or a GGUF adapter; its bytes; or arrays by name."""
 
     ScaledAdapter: TypeAlias = AdapterLike | tuple[AdapterLike, float]
+
+    AdapterChoice: TypeAlias = str | Sequence[tuple[str, float]] | None
+    """What a request computes with: None, a loaded adapter's name, or names with scales."""
+
+    AdapterConfig: TypeAlias = str | Mapping[str, Any]
 
 
 def merge_adapter(
@@ -75,6 +81,20 @@ def scaled(
         cast("tuple[AdapterLike, float]", one) if _is_pair(one) else (cast("AdapterLike", one), 1.0)
         for one in pairs
     ]
+
+
+def chosen(adapters: AdapterChoice) -> list[tuple[str, float]]:
+    """A request's adapters as names with scales."""
+    if adapters is None:
+        return []
+    if isinstance(adapters, str):
+        return [(adapters, 1.0)]
+    return [(name, float(scale)) for name, scale in adapters]
+
+
+def adapter_config(config: AdapterConfig | None) -> str | None:
+    """A configuration as the text of an `adapter_config.json`."""
+    return config if config is None or isinstance(config, str) else json.dumps(dict(config))
 
 
 def _is_adapter(value: object) -> bool:

@@ -18,6 +18,7 @@ from realm_ext import _core
 from realm_ext._draft import Draft, load_draft
 from realm_ext._pump import Pumps
 from realm_ext._token_ids import as_token_ids
+from realm_ext.adapters import chosen
 from realm_ext.completion import Chunk, Completion, Timings, Usage
 from realm_ext.errors import InvalidRequest, RealmError
 from realm_ext.model import Model
@@ -26,6 +27,8 @@ from realm_ext.text.chat_template import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from realm_ext.adapters import AdapterChoice
 
 Prompt = str | Sequence[int] | NDArray[np.integer]
 
@@ -126,6 +129,7 @@ class Engine:
         self,
         prompt: Prompt | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
@@ -139,6 +143,7 @@ class Engine:
         self,
         prompt: Sequence[str] | Sequence[Sequence[int]],
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         tenant: str | None = None,
         priority: int = 0,
@@ -150,6 +155,7 @@ class Engine:
         self,
         prompt: Prompt | Sequence[str] | Sequence[Sequence[int]] | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
@@ -169,6 +175,8 @@ class Engine:
             tenant: Whose request it is. Cached prompts are shared within a tenant, never between.
             priority: Requests of higher priority are served first.
             deadline_ms: The answer ends after so long, with the reason ``"deadline"``.
+            adapter: None, the name of an adapter that the model has loaded, or pairs of names and
+                scales. The request keeps them, whatever is loaded under their names later.
             speculative: How tokens are guessed ahead; by default as the engine does, False for not
                 at all.
 
@@ -179,7 +187,7 @@ class Engine:
             InvalidRequest: The prompt is empty, above the context, or has ids that do not exist.
             QuotaExceeded: Too many requests wait.
         """
-        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
+        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
         if prompt is None or _is_single(prompt):
             return self._generate_one(self._prompt_ids(cast("Prompt", prompt), messages), terms)
         if messages is not None:
@@ -190,6 +198,7 @@ class Engine:
         self,
         prompt: Prompt | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
@@ -203,7 +212,7 @@ class Engine:
         """
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
+        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
         return await self._submit(ids, terms, pump.mailbox()).result_on(pump)
 
     # ---- one call, pieces of an answer
@@ -212,6 +221,7 @@ class Engine:
         self,
         prompt: Prompt | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
@@ -225,13 +235,14 @@ class Engine:
         """
         ids = self._prompt_ids(prompt, messages)
         return self._submit(
-            ids, _Terms(params, tenant, priority, deadline_ms, speculative)
+            ids, _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
         ).stream()
 
     def astream(
         self,
         prompt: Prompt | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
@@ -242,7 +253,7 @@ class Engine:
         """As `stream`, for event loops. Cancelling the task cancels the request."""
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms, speculative)
+        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
         return self._submit(ids, terms, pump.mailbox()).stream_on(pump)
 
     # ---- requests as objects
@@ -260,7 +271,9 @@ class Engine:
     ) -> Request:
         """Hands in a request and returns at once; see `generate`."""
         ids = self._prompt_ids(prompt, messages)
-        return self._submit(ids, _Terms(params, tenant, priority, deadline_ms, speculative))
+        return self._submit(
+            ids, _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
+        )
 
     def resume(
         self,
@@ -268,6 +281,7 @@ class Engine:
         *,
         tenant: str | None = None,
         deadline_ms: float | None = None,
+        adapter: AdapterChoice = None,
         speculative: Speculative = None,
     ) -> Request:
         """Goes on with a request whose `snapshot` was taken, here or in another process.
@@ -276,7 +290,8 @@ class Engine:
 
         Raises:
             FormatError: The bytes are damaged.
-            InvalidRequest: It was taken over another model or another type of cache.
+            InvalidRequest: It was taken over another model, another type of cache or other
+                adapters.
         """
         space = _namespace(tenant)
         return Request(
@@ -284,6 +299,7 @@ class Engine:
                 snapshot,
                 space=space,
                 deadline_ms=deadline_ms,
+                adapters=chosen(adapter),
                 speculative=self._speculative_of(speculative),
             )
         )
@@ -334,6 +350,7 @@ class Engine:
                 terms.params or _core.SamplingParams(),
                 priority=terms.priority,
                 deadline_ms=terms.deadline_ms,
+                adapters=terms.adapters,
                 space=_namespace(terms.tenant),
                 mailbox=mailbox,
                 speculative=self._speculative_of(terms.speculative),
@@ -381,6 +398,7 @@ class _Terms:
     tenant: str | None
     priority: int
     deadline_ms: float | None
+    adapters: list[tuple[str, float]]
     speculative: Speculative
 
 

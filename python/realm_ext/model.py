@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from realm_ext import _core
 from realm_ext._token_ids import as_token_ids
+from realm_ext.adapters import adapter_config, chosen, scaled
 from realm_ext.errors import InvalidRequest
 from realm_ext.text import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
+
+    from realm_ext.adapters import AdapterChoice, AdapterConfig, AdapterLike, ScaledAdapter
 
 Tokens = Sequence[int] | NDArray[np.integer]
 
@@ -44,9 +47,12 @@ class Model:
         activations: What quantized weights are multiplied with: ``"int8"`` is fast; ``"f32"`` is
             slow and computes with the weights' exact values, to judge the other by.
         deterministic: On the CPU every answer is deterministic, whatever this says.
+        merge: Adapters to merge into the weights as they are loaded; pairs give them scales.
+        merge_dtype: The format of the matrices they change; by default each keeps its own.
         progress: Called as ``progress(bytes_done, bytes_total)`` while loading.
 
     Raises:
+        AdapterError: An adapter to merge does not fit.
         FormatError: The file is not a model that can be computed; the message names the field.
         OutOfMemoryError: The weights do not fit.
     """
@@ -60,6 +66,8 @@ class Model:
         weights: Literal["packed", "mapped"] = "packed",
         activations: Literal["int8", "f32"] = "int8",
         deterministic: bool | None = None,
+        merge: ScaledAdapter | Iterable[ScaledAdapter] = (),
+        merge_dtype: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """See the class."""
@@ -71,6 +79,8 @@ class Model:
             weights=weights,
             activations=activations,
             progress=progress,
+            merge=scaled(merge),
+            merge_dtype=merge_dtype,
         )
 
     @property
@@ -100,7 +110,75 @@ class Model:
     @property
     def memory(self) -> dict[str, int]:
         """Bytes in use, by what for."""
-        return {"weights": self.core.weight_bytes}
+        adapters = sum(one.bytes for one in self.adapters.values())
+        return {"weights": self.core.weight_bytes, "adapters": adapters}
+
+    # ---- adapters
+
+    @property
+    def merged(self) -> list[_core.RequantizedTensor]:
+        """The tensors that `merge` changed, with what encoding them cost."""
+        return self.core.merged
+
+    def load_adapter(
+        self,
+        name: str,
+        source: AdapterLike,
+        strict: bool = True,
+        *,
+        config: AdapterConfig | None = None,
+    ) -> _core.AdapterReport:
+        """Loads a LoRA adapter under a name that requests then give.
+
+        A name that is in use goes to the new adapter; requests that run keep the one they have.
+
+        Args:
+            name: What requests call it.
+            source: A PEFT directory, a safetensors file or a GGUF adapter; its bytes; or arrays by
+                name.
+            strict: Refuse the adapter if any tensor of it cannot be used. Otherwise the modules that
+                are whole are taken, and the report says which are not.
+            config: In place of an `adapter_config.json`, as its text or as a mapping.
+
+        Raises:
+            AdapterError: The message lists every tensor that does not fit, and why.
+            FormatError: The file is damaged.
+            OutOfMemoryError: It does not fit `adapter_budget` beside the adapters in use.
+
+        Example:
+            >>> import realm_ext
+            >>> model = realm_ext.Model(realm_ext.demo_path("target.gguf"))
+            >>> report = model.load_adapter("pirate", realm_ext.demo_path("adapter"))
+            >>> len(report.applied), report.rank, report.scale
+            (56, 8, 2.0)
+        """
+        text = adapter_config(config)
+        return _core.load_adapter(self.core, name, source, strict=strict, config=text)
+
+    def unload_adapter(self, name: str) -> None:
+        """Takes an adapter's name away; its memory goes when the last request with it ends.
+
+        Raises:
+            InvalidRequest: There is none of that name.
+        """
+        _core.unload_adapter(self.core, name)
+
+    @property
+    def adapters(self) -> dict[str, _core.LoadedAdapter]:
+        """The adapters that are loaded, by name."""
+        return {one.name: one for one in _core.loaded_adapters(self.core)}
+
+    @property
+    def adapter_budget(self) -> int:
+        """Bytes that adapters may take; 0 for no limit.
+
+        Above it those that nobody uses make room, longest unused first.
+        """
+        return _core.adapter_budget(self.core)
+
+    @adapter_budget.setter
+    def adapter_budget(self, n_bytes: int) -> None:
+        _core.set_adapter_budget(self.core, n_bytes)
 
     @staticmethod
     def estimate(
@@ -121,6 +199,7 @@ class Model:
     def logits(
         self,
         tokens: Tokens,
+        adapters: AdapterChoice = None,
         *,
         rows: Literal["all", "last"] = "all",
         kv_dtype: str = "f32",
@@ -130,12 +209,15 @@ class Model:
 
         Args:
             tokens: Token ids; nothing is added to them.
+            adapters: None, the name of a loaded adapter, or pairs of names and scales.
             rows: ``"all"`` or ``"last"``.
             kv_dtype: Storage type of keys and values: ``"f32"``, ``"f16"``, ``"bf16"``, ``"q8_0"``.
             chunk: How many tokens go through the model at a time; it changes no bit of the result.
         """
         ids = as_token_ids(tokens)
-        return self.core.logits(ids, rows=rows, kv_dtype=kv_dtype, chunk=chunk)
+        return self.core.logits(
+            ids, rows=rows, kv_dtype=kv_dtype, chunk=chunk, adapters=chosen(adapters)
+        )
 
     def close(self) -> None:
         """Lets go of the weights. Sessions that still use the model keep it until they end."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from realm_ext import _core
 from realm_ext._draft import Draft, load_draft
 from realm_ext._token_ids import as_token_ids
+from realm_ext.adapters import chosen
 from realm_ext.errors import InvalidRequest
 from realm_ext.model import Model
+
+if TYPE_CHECKING:
+    from realm_ext.adapters import AdapterChoice
 
 State = Literal["ready", "generating", "complete", "stopped"]
 
@@ -40,6 +44,8 @@ class InferenceSession:
         kv_dtype: Storage type of keys and values.
         max_context: Tokens that prompts and answers may have together; by default the first prompt
             and its `max_tokens`. Several turns need it.
+        adapter: None, the name of an adapter that the model has loaded, or pairs of names and
+            scales. The session keeps them, whatever is loaded under their names later.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class InferenceSession:
         *,
         kv_dtype: str = "f16",
         max_context: int | None = None,
+        adapter: AdapterChoice = None,
     ) -> None:
         """See the class."""
         self._model = model
@@ -62,6 +69,7 @@ class InferenceSession:
             _core.SamplingParams() if params is None else params,
             kv_dtype=kv_dtype,
             max_context=max_context or 0,
+            adapters=chosen(adapter),
             draft=guesser.core if guesser else None,
             draft_failure=failure,
             speculative=speculative,

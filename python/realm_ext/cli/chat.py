@@ -30,7 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
         generation.note(_HELP)
         context = arguments.context or min(model.config.n_ctx, _MAX_CONTEXT)
         session = realm_ext.InferenceSession(
-            model, params, kv_dtype=arguments.kv_dtype, max_context=context
+            model,
+            params,
+            kv_dtype=arguments.kv_dtype,
+            adapter=generation.adapter_of(arguments),
+            max_context=context,
         )
         _converse(Conversation(model, session, arguments.system))
     return 0

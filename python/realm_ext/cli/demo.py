@@ -86,6 +86,18 @@ def generate_step(folder: Path) -> str:
         return f"{_PROMPT} ->{answer} ({meter.report()})"
 
 
+def adapter_step(folder: Path) -> str:
+    """The same through the adapter."""
+    with realm_ext.Model(realm_ext.demo_path("target.gguf")) as model:
+        model.load_adapter("pirate", realm_ext.demo_path("adapter"))
+        params = realm_ext.SamplingParams(temperature=0, max_tokens=32, stop=["!"])
+        session = realm_ext.InferenceSession(model, params, adapter="pirate")
+        session.prefill(_PROMPT)
+        meter = Meter(session)
+        answer = "".join(session.stream())
+        return f"{_PROMPT} ->{answer}! ({meter.report()})"
+
+
 def chat_step(folder: Path) -> str:
     """Asks a question in the model's chat template."""
     question = "What is 3 plus 4?"
@@ -126,6 +138,7 @@ STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
     ("quantize", lambda folder: quantize_step(folder, "Q4_0")),
     ("quantize", lambda folder: quantize_step(folder, "Q4_K_M")),
     ("generate", generate_step),
+    ("adapter", adapter_step),
     ("chat", chat_step),
     ("engine", engine_step),
 )

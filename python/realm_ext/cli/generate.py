@@ -21,7 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     params = generation.params_of(arguments)
     prompt = sys.stdin.read().rstrip("\n") if arguments.prompt == "-" else arguments.prompt
     with generation.load_model(arguments) as model:
-        session = realm_ext.InferenceSession(model, params, kv_dtype=arguments.kv_dtype)
+        session = realm_ext.InferenceSession(
+            model, params, kv_dtype=arguments.kv_dtype, adapter=generation.adapter_of(arguments)
+        )
         session.prefill(prompt)
         meter = generation.Meter(session)
         for piece in session.stream():

@@ -7,6 +7,7 @@ import time
 import realm_ext
 from realm_ext.cli.progress import ProgressBar
 
+_ADAPTER = "adapter"
 _QUIET_SECONDS = 1.0  # a load that takes less needs no progress bar
 
 
@@ -14,6 +15,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a model and of sampling; defaults are those of `SamplingParams`."""
     defaults = realm_ext.SamplingParams()
     parser.add_argument("-m", "--model", metavar="FILE", help="a GGUF file [the demo model]")
+    parser.add_argument(
+        "--adapter", metavar="PATH", help="a LoRA adapter: PEFT directory, safetensors or GGUF"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads [all processors]")
     parser.add_argument(
         "--kv-dtype", default="f16", choices=("f32", "f16", "bf16", "q8_0"), help="of the KV cache"
@@ -53,7 +57,15 @@ def load_model(arguments: argparse.Namespace) -> realm_ext.Model:
     """The model that was asked for, with a progress bar if that takes long."""
     path = arguments.model or realm_ext.demo_path("target.gguf")
     with ProgressBar("loading", delay=_QUIET_SECONDS) as bar:
-        return realm_ext.Model(path, threads=arguments.threads, progress=bar.update)
+        model = realm_ext.Model(path, threads=arguments.threads, progress=bar.update)
+    if arguments.adapter is not None:
+        model.load_adapter(_ADAPTER, arguments.adapter)
+    return model
+
+
+def adapter_of(arguments: argparse.Namespace) -> str | None:
+    """The name under which `load_model` loaded the adapter that was asked for."""
+    return None if arguments.adapter is None else _ADAPTER
 
 
 class Meter:

@@ -1,0 +1,255 @@
+// What adapters add to products: against sums in double, the same bits at every level of the
+// processor, for rows in any company and any number of threads.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/registry.h"
+#include "base/counter_rng.h"
+#include "base/cpu_features.h"
+#include "base/half.h"
+#include "cpp/harness.h"
+
+using namespace realm;
+
+namespace {
+
+std::vector<float> random_floats(size_t n, uint32_t stream) {
+  std::vector<float> out(n);
+  for (size_t i = 0; i < n; ++i) {
+    const PhiloxBlock block = philox4x32({static_cast<uint32_t>(i), stream, 0, 0}, 11);
+    out[i] = static_cast<float>(static_cast<int32_t>(block[0])) * 0x1p-31f;
+  }
+  return out;
+}
+
+// A factor of some type, and its exact values.
+struct TestFactor {
+  DType dtype;
+  int64_t rows, cols;
+  std::vector<float> values;
+  std::vector<uint16_t> halves;
+
+  TestFactor(DType type, int64_t r, int64_t c, uint32_t stream)
+      : dtype(type), rows(r), cols(c), values(random_floats(static_cast<size_t>(r * c), stream)) {
+    if (dtype == DType::kF32) return;
+    for (float& value : values) {
+      const bool is_f16 = dtype == DType::kF16;
+      halves.push_back(is_f16 ? f32_to_f16(value) : f32_to_bf16(value));
+      value = is_f16 ? f16_to_f32(halves.back()) : bf16_to_f32(halves.back());
+    }
+  }
+  FactorView view() const {
+    const void* data = halves.empty() ? static_cast<const void*>(values.data()) : halves.data();
+    return {static_cast<const std::byte*>(data), dtype, rows, cols, cols};
+  }
+  double at(int64_t row, int64_t col) const {
+    return values[static_cast<size_t>(row * cols + col)];
+  }
+};
+
+struct Case {
+  DType dtype;
+  int64_t rank, n_in, n_out, n_rows;
+};
+
+constexpr Case kCases[] = {{DType::kF32, 1, 16, 16, 1},    {DType::kF16, 8, 64, 96, 3},
+                           {DType::kBF16, 16, 100, 70, 9}, {DType::kF16, 5, 33, 1, 40},
+                           {DType::kF32, 19, 7, 130, 5},   {DType::kBF16, 4, 2048, 1100, 2}};
+
+struct Fixture {
+  Case shape;
+  TestFactor down, up;
+  std::vector<float> in, out, gain, rescale, bias, shift;
+  std::vector<int32_t> rows;
+
+  explicit Fixture(const Case& c)
+      : shape(c),
+        down(c.dtype, c.rank, c.n_in, 1),
+        up(c.dtype, c.rank, c.n_out, 2),
+        in(random_floats(static_cast<size_t>(c.n_rows * c.n_in), 3)),
+        out(random_floats(static_cast<size_t>(c.n_rows * c.n_out), 4)),
+        gain(random_floats(static_cast<size_t>(c.n_out), 5)),
+        rescale(random_floats(static_cast<size_t>(c.n_out), 6)),
+        bias(random_floats(static_cast<size_t>(c.n_out), 7)),
+        shift(random_floats(static_cast<size_t>(c.n_out), 8)),
+        rows(static_cast<size_t>(c.n_rows)) {
+    std::iota(rows.begin(), rows.end(), 0);
+  }
+
+  Vector vector(const std::vector<float>& values) const { return {values.data(), shape.n_out}; }
+  Matrix input() { return {in.data(), shape.n_rows, shape.n_in}; }
+
+  LoraProduct product(std::vector<float>& result, bool is_full) {
+    LoraProduct p;
+    p.down = down.view();
+    p.up = up.view();
+    p.scale = 0.75f;
+    p.shift_scale = -0.5f;
+    p.rows = rows;
+    p.out = {result.data(), shape.n_rows, shape.n_out};
+    if (!is_full) return p;
+    p.gain = vector(gain);
+    p.rescale = vector(rescale);
+    p.bias = vector(bias);
+    p.shift = vector(shift);
+    return p;
+  }
+
+  double expected(int64_t row, int64_t col, bool is_full) const {
+    const auto c = static_cast<size_t>(col);
+    double sum = 0;
+    for (int64_t j = 0; j < shape.rank; ++j) {
+      double u = 0;
+      for (int64_t k = 0; k < shape.n_in; ++k) {
+        u += double{in[static_cast<size_t>(row * shape.n_in + k)]} * down.at(j, k);
+      }
+      sum += 0.75 * u * up.at(j, col);
+    }
+    const double before = out[static_cast<size_t>(row * shape.n_out + col)];
+    if (!is_full) return before + sum;
+    return double{rescale[c]} * (before - bias[c]) + bias[c] + gain[c] * sum - 0.5 * shift[c];
+  }
+};
+
+std::unique_ptr<Backend> backend_at(CpuLevel level, int n_threads) {
+  ::setenv("REALM_CPU_ISA", cpu_level_name(level), 1);
+  auto backend = make_cpu_backend(n_threads);
+  ::unsetenv("REALM_CPU_ISA");
+  return backend;
+}
+
+std::vector<float> run(Fixture& fixture, Backend& backend, bool is_full) {
+  std::vector<float> result = fixture.out;
+  const LoraProduct product = fixture.product(result, is_full);
+  backend.add_lora({&product, 1}, fixture.input());
+  return result;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+TEST(additions_are_those_of_sums_in_double) {
+  for (const Case& shape : kCases) {
+    for (const bool is_full : {false, true}) {
+      Fixture fixture(shape);
+      const auto result = run(fixture, *backend_at(supported_cpu_levels().back(), 2), is_full);
+      double worst = 0;
+      for (int64_t row = 0; row < shape.n_rows; ++row) {
+        for (int64_t col = 0; col < shape.n_out; ++col) {
+          const float got = result[static_cast<size_t>(row * shape.n_out + col)];
+          worst = std::max(worst, std::abs(got - fixture.expected(row, col, is_full)));
+          EXPECT(std::isfinite(got));
+        }
+      }
+      const double size = std::sqrt(static_cast<double>(shape.rank * shape.n_in));
+      EXPECT(worst <= 4e-6 * (1 + size));
+      EXPECT(!same_bits(result, fixture.out));
+    }
+  }
+}
+
+TEST(every_level_and_number_of_threads_gives_the_same_bits) {
+  for (const Case& shape : kCases) {
+    for (const bool is_full : {false, true}) {
+      Fixture fixture(shape);
+      const auto reference = run(fixture, *backend_at(CpuLevel::kBaseline, 1), is_full);
+      for (const CpuLevel level : supported_cpu_levels()) {
+        for (const int n_threads : {1, 2, 5}) {
+          EXPECT(same_bits(run(fixture, *backend_at(level, n_threads), is_full), reference));
+        }
+      }
+    }
+  }
+}
+
+TEST(a_row_has_the_same_bits_in_any_company) {
+  Fixture fixture({DType::kF16, 16, 300, 200, 45});
+  const auto backend = make_cpu_backend(2);
+  const auto together = run(fixture, *backend, true);
+  for (const int32_t row : {0, 1, 7, 31, 32, 44}) {
+    fixture.rows = {row};
+    const auto alone = run(fixture, *backend, true);
+    const auto begin = static_cast<size_t>(row) * 200;
+    EXPECT(std::memcmp(&alone[begin], &together[begin], 200 * sizeof(float)) == 0);
+    EXPECT(std::memcmp(&alone[(begin + 200) % alone.size()],
+                       &fixture.out[(begin + 200) % alone.size()], 200 * sizeof(float)) == 0);
+  }
+}
+
+TEST(products_of_one_output_are_added_in_their_order) {
+  Fixture first({DType::kF32, 4, 64, 600, 6}), second({DType::kF16, 9, 64, 600, 6});
+  const auto backend = make_cpu_backend(2);
+  second.rows = {1, 4};
+  std::vector<float> both = first.out, one_by_one = first.out;
+  const LoraProduct products[] = {first.product(both, false), second.product(both, true)};
+  backend->add_lora(products, first.input());
+  const LoraProduct a = first.product(one_by_one, false), b = second.product(one_by_one, true);
+  backend->add_lora({&a, 1}, first.input());
+  backend->add_lora({&b, 1}, first.input());
+  EXPECT(same_bits(both, one_by_one));
+}
+
+TEST(parts_of_a_fused_matrix_share_their_coefficients) {
+  Fixture fixture({DType::kF16, 8, 64, 96, 5});
+  const auto backend = make_cpu_backend(1);
+  const auto whole = run(fixture, *backend, false);
+  std::vector<float> left(5 * 32), right(5 * 64);
+  for (size_t row = 0; row < 5; ++row) {
+    std::copy_n(&fixture.out[row * 96], 32, &left[row * 32]);
+    std::copy_n(&fixture.out[row * 96 + 32], 64, &right[row * 64]);
+  }
+  LoraProduct parts[2] = {fixture.product(left, false), fixture.product(right, false)};
+  parts[0].out = {left.data(), 5, 32};
+  parts[0].up.cols = 32;
+  parts[1].out = {right.data(), 5, 64};
+  parts[1].up.cols = 64;
+  parts[1].up.data += 32 * sizeof(uint16_t);
+  backend->add_lora(parts, fixture.input());
+  for (size_t row = 0; row < 5; ++row) {
+    EXPECT(std::memcmp(&whole[row * 96], &left[row * 32], 32 * sizeof(float)) == 0);
+    EXPECT(std::memcmp(&whole[row * 96 + 32], &right[row * 64], 64 * sizeof(float)) == 0);
+  }
+}
+
+TEST(lookups_take_the_row_of_each_token) {
+  Fixture fixture({DType::kBF16, 6, 16, 48, 4});
+  const TestFactor table(DType::kF16, 20, 6, 9);
+  const std::vector<int32_t> tokens = {3, 19, 0, 3};
+  std::vector<float> result = fixture.out;
+  LoraProduct product = fixture.product(result, false);
+  product.down = table.view();
+  make_cpu_backend(1)->add_lora_rows({&product, 1}, tokens);
+  for (int64_t row = 0; row < 4; ++row) {
+    for (int64_t col = 0; col < 48; ++col) {
+      double sum = fixture.out[static_cast<size_t>(row * 48 + col)];
+      for (int64_t j = 0; j < 6; ++j) {
+        sum += 0.75 * table.at(tokens[static_cast<size_t>(row)], j) * fixture.up.at(j, col);
+      }
+      EXPECT(test::near(result[static_cast<size_t>(row * 48 + col)], sum, 1e-5));
+    }
+  }
+}
+
+TEST(operands_that_do_not_fit_are_refused) {
+  Fixture fixture({DType::kF32, 2, 16, 16, 2});
+  std::vector<float> result = fixture.out;
+  const auto backend = make_cpu_backend(1);
+  const auto refuse = [&](const LoraProduct& product) {
+    EXPECT_ERROR(kInternal, { backend->add_lora({&product, 1}, fixture.input()); });
+  };
+  LoraProduct narrow = fixture.product(result, false);
+  narrow.up.cols = 15;
+  refuse(narrow);
+  LoraProduct shallow = fixture.product(result, false);
+  shallow.down.cols = 8;
+  refuse(shallow);
+  fixture.rows = {0, 2};
+  refuse(fixture.product(result, false));
+}
