@@ -37,9 +37,7 @@ lora::AdapterSource from_arrays(const py::dict& arrays, const std::optional<std:
 
 lora::AdapterSource adapter_source(const AdapterLike& source,
                                    const std::optional<std::string>& config) {
-  if (py::isinstance<py::dict>(source)) {
-    return from_arrays(py::reinterpret_borrow<py::dict>(source), config);
-  }
+  if (py::hasattr(source, "keys")) return from_arrays(py::dict(source), config);
   if (is_bytes_like(source)) {
     HeldBytes held = hold_bytes(source);
     const Unlocked unlocked;

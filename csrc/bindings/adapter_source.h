@@ -28,6 +28,7 @@ AdapterSources adapter_sources(const std::vector<std::pair<AdapterLike, float>>&
 
 template <>
 struct pybind11::detail::handle_type_name<realm::bindings::AdapterLike> {
-  static constexpr auto name =
-      const_name("str | os.PathLike | typing_extensions.Buffer | dict[str, numpy.typing.NDArray]");
+  static constexpr auto name = const_name(
+      "str | os.PathLike | typing_extensions.Buffer | "
+      "collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]]");
 };

@@ -13,6 +13,8 @@ import typing
 import typing_extensions
 
 __all__ = [
+    "AdapterReport",
+    "AppliedTensor",
     "BackendProbe",
     "BuildInfo",
     "Ceilings",
@@ -23,11 +25,14 @@ __all__ = [
     "Format",
     "GGUFFile",
     "Latency",
+    "LoadedAdapter",
     "Mailbox",
+    "MergeReport",
     "Model",
     "ModelConfig",
     "Piece",
     "PreTokenizer",
+    "RefusedTensor",
     "RequantizeReport",
     "RequantizedTensor",
     "Request",
@@ -40,12 +45,16 @@ __all__ = [
     "TensorInfo",
     "Vocabulary",
     "active_cpu_level",
+    "adapter_budget",
     "build_info",
     "dequantize",
     "devices",
     "estimate",
     "formats",
+    "load_adapter",
+    "loaded_adapters",
     "measure_ceilings",
+    "merge_adapter",
     "pre_tokenizers",
     "probe_backends",
     "quantize",
@@ -53,8 +62,10 @@ __all__ = [
     "quantize_mixes",
     "sample",
     "sampling_law",
+    "set_adapter_budget",
     "token_logprobs",
     "token_noise",
+    "unload_adapter",
     "usable_processors",
     "write_gguf",
 ]
@@ -558,6 +569,21 @@ class StreamDecoder:
         Bytes that wait.
         """
 
+class MergeReport:
+    """
+    What merge_adapter did.
+    """
+    @property
+    def n_copied(self) -> int:
+        """
+        How many tensors stayed as they were, byte for byte.
+        """
+    @property
+    def tensors(self) -> list[RequantizedTensor]:
+        """
+        The tensors that changed. Their errors are what encoding them cost, against the merged values before.
+        """
+
 class ModelConfig:
     """
     A model's numbers, as its file declares them.
@@ -603,6 +629,13 @@ class Model:
         weights: str = "packed",
         activations: str = "int8",
         progress: collections.abc.Callable[[int, int], None] | None = None,
+        merge: collections.abc.Sequence[
+            tuple[
+                str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+                typing.SupportsFloat | typing.SupportsIndex,
+            ]
+        ] = [],
+        merge_dtype: str | None = None,
     ) -> None: ...
     def logits(
         self,
@@ -611,6 +644,9 @@ class Model:
         rows: str = "all",
         kv_dtype: str = "f32",
         chunk: typing.SupportsInt | typing.SupportsIndex = 512,
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
     ) -> numpy.typing.NDArray[numpy.float32]:
         """
         The logits after each token ("all": [T, V]) or after the last one ("last": [V]).
@@ -626,9 +662,83 @@ class Model:
     @property
     def config(self) -> ModelConfig: ...
     @property
+    def merged(self) -> list[RequantizedTensor]: ...
+    @property
     def vocabulary(self) -> Vocabulary: ...
     @property
     def weight_bytes(self) -> int: ...
+
+class AppliedTensor:
+    """
+    A tensor of an adapter, and where it went.
+    """
+    @property
+    def base(self) -> str:
+        """
+        The tensor of the model that it changes.
+        """
+    @property
+    def part(self) -> str:
+        """
+        "A", "B", "magnitude", "bias", "alpha", "weight", or "base copy".
+        """
+    @property
+    def tensor(self) -> str:
+        """
+        Its name in the adapter.
+        """
+
+class RefusedTensor:
+    """
+    A tensor of an adapter that was not taken.
+    """
+    @property
+    def reason(self) -> str: ...
+    @property
+    def tensor(self) -> str:
+        """
+        Its name in the adapter.
+        """
+
+class AdapterReport:
+    """
+    What became of an adapter's tensors.
+    """
+    @property
+    def applied(self) -> list[AppliedTensor]: ...
+    @property
+    def content_hash(self) -> str:
+        """
+        SHA-256 of what it changes, in hexadecimal: its identity.
+        """
+    @property
+    def rank(self) -> int:
+        """
+        The largest of its modules.
+        """
+    @property
+    def refused(self) -> list[RefusedTensor]: ...
+    @property
+    def scale(self) -> float:
+        """
+        alpha / rank, as most of its modules have it.
+        """
+
+class LoadedAdapter:
+    """
+    An adapter that a model has loaded.
+    """
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def in_use(self) -> bool:
+        """
+        By a request or a session.
+        """
+    @property
+    def name(self) -> str: ...
+    @property
+    def report(self) -> AdapterReport: ...
 
 class Session:
     def __init__(
@@ -638,6 +748,9 @@ class Session:
         *,
         kv_dtype: str = "f16",
         max_context: typing.SupportsInt | typing.SupportsIndex = 0,
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
     ) -> None: ...
     def next_token(self) -> int | None: ...
     def prefill(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32]) -> None: ...
@@ -815,6 +928,9 @@ class Engine:
         space: bytes = b"",
         deadline_ms: typing.SupportsInt | typing.SupportsIndex | None = None,
         mailbox: Mailbox | None = None,
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
     ) -> Request: ...
     def stats(self) -> EngineStats: ...
     def submit(
@@ -826,6 +942,9 @@ class Engine:
         deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
         space: bytes = b"",
         mailbox: Mailbox | None = None,
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
     ) -> Request: ...
 
 def active_cpu_level() -> str:
@@ -833,6 +952,7 @@ def active_cpu_level() -> str:
     The instruction set that CPU kernels use: the best there is, or what REALM_CPU_ISA names.
     """
 
+def adapter_budget(model: Model) -> int: ...
 def build_info() -> BuildInfo:
     """
     Version and compiler of this binary.
@@ -868,6 +988,15 @@ def formats() -> list[Format]:
     Every weight format that this build reads.
     """
 
+def load_adapter(
+    model: Model,
+    name: str,
+    source: str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+    *,
+    strict: bool = True,
+    config: str | None = None,
+) -> AdapterReport: ...
+def loaded_adapters(model: Model) -> list[LoadedAdapter]: ...
 def measure_ceilings(
     threads: typing.SupportsInt | typing.SupportsIndex | None = None,
     seconds: typing.SupportsFloat | typing.SupportsIndex = 1.0,
@@ -876,6 +1005,20 @@ def measure_ceilings(
     What no program can exceed here, all threads together: medians over about `seconds`. Takes up to 1 GiB of memory meanwhile.
     """
 
+def merge_adapter(
+    base: str | os.PathLike[str] | typing_extensions.Buffer,
+    adapters: collections.abc.Sequence[
+        tuple[
+            str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+            typing.SupportsFloat | typing.SupportsIndex,
+        ]
+    ],
+    out_path: os.PathLike[str] | str | bytes,
+    *,
+    dtype: str | None = None,
+    threads: typing.SupportsInt | typing.SupportsIndex | None = None,
+    progress: collections.abc.Callable[[int, int], None] | None = None,
+) -> MergeReport: ...
 def pre_tokenizers() -> list[PreTokenizer]:
     """
     Every pre-tokenizer that is known.
@@ -960,6 +1103,7 @@ def sampling_law(
     Token ids that the filters leave, most likely first, and their probabilities.
     """
 
+def set_adapter_budget(model: Model, bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 def token_logprobs(
     logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     token: typing.SupportsInt | typing.SupportsIndex,
@@ -978,6 +1122,7 @@ def token_noise(
     The Gumbel noise that draws add to the scaled logits of these tokens.
     """
 
+def unload_adapter(model: Model, name: str) -> None: ...
 def usable_processors() -> int:
     """
     Processors that this process may use.

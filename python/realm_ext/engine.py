@@ -262,6 +262,7 @@ class Engine:
         self,
         prompt: Prompt | None = None,
         params: _core.SamplingParams | None = None,
+        adapter: AdapterChoice = None,
         *,
         messages: Sequence[Message] | None = None,
         tenant: str | None = None,
