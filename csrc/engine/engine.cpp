@@ -141,9 +141,6 @@ void Engine::validate_speculation(const RequestOptions& options) const {
               "speculative asks for a draft model, and this engine has none");
   REALM_CHECK((kind == DrafterKind::kCustom) == (options.drafter != nullptr),
               "a drafter of one's own goes with drafter=custom, and only with it");
-  REALM_CHECK(options.speculative->draft_adapter.empty(), "draft_adapter is ",
-              quoted(options.speculative->draft_adapter),
-              "; draft models cannot carry adapters in this version");
 }
 
 std::shared_ptr<Request> Engine::post(RequestOptions options, Request::Restored restored,

@@ -23,9 +23,6 @@ void validate_speculation(const SessionOptions& options, const Model& target) {
               "speculative asks for a draft model, and this session has none");
   REALM_CHECK((kind == DrafterKind::kCustom) == (options.drafter != nullptr),
               "a drafter of one's own goes with drafter=custom, and only with it");
-  REALM_CHECK(options.speculative->draft_adapter.empty(), "draft_adapter is ",
-              quoted(options.speculative->draft_adapter),
-              "; draft models cannot carry adapters in this version");
   check_pair(options.draft, target);
 }
 

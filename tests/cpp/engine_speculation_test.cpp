@@ -1,5 +1,6 @@
 // Speculation in the engine: answers are those without it, whatever is guessed, and what guesses
 // hold is given back. What stands is judged in speculative_accept_test.cpp.
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -10,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/session.h"
 #include "engine/speculative/model_drafter.h"
+#include "lora/adapter_source.h"
 
 using namespace realm;
 using namespace realm::test;
@@ -127,6 +129,27 @@ TEST(answers_in_random_schedules_are_the_plain_ones) {
   EXPECT(all.n_preempted > 5);
   EXPECT(all.n_accepted > 1000);
   EXPECT(all.n_drafted > all.n_accepted);
+}
+
+// The same with adapters, none, one or two composed, in one step.
+TEST(answers_in_random_schedules_with_adapters_are_the_plain_ones) {
+  const std::string path = REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf";
+  Setting setting{.model = load(path), .max_requests = 12};
+  setting.draft = {noisy_copy(path, 0.05f, 1), ""};
+  for (const char* name : {"all-linear", "rslora-qv"}) {
+    const std::string adapter = concat(REALM_GOLDEN_DIR "/arch/qwen3/adapters/", name);
+    setting.model->adapters().load(name, lora::open_adapter(adapter), true);
+  }
+  const std::array<AdapterNames, 3> sets = {
+      {{}, {{"rslora-qv", 0.5f}}, {{"all-linear", 1.0f}, {"rslora-qv", -0.5f}}}};
+  setting.speculate = [&](Random& random, RequestOptions& options, const Tokens& answer) {
+    const AdapterNames& names = sets[static_cast<size_t>(between(random, 0, 2))];
+    options.adapter_set = setting.model->adapters().set_of(names);
+    speculate(random, options, answer, setting.model->config().n_vocab);
+  };
+  const Outcome all = run_schedules("qwen3 with adapters", setting, 7000, scaled(12));
+  EXPECT(all.n_answers > 20);
+  EXPECT(all.n_accepted > 100);
 }
 
 TEST(wrong_guesses_cost_no_forward_and_right_ones_save_them) {
@@ -326,6 +349,32 @@ TEST(every_architecture_drafts_for_itself) {
   }
   EXPECT(accepted > drafted / 4);
   EXPECT(accepted < drafted);
+}
+
+TEST(target_and_draft_carry_adapters_of_their_own) {
+  const std::string path = REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf";
+  const auto model = load(path), draft = noisy_copy(path, 0.02f, 3);
+  for (const auto& one : {model, draft}) {
+    one->adapters().load(
+        "strong", lora::open_adapter(REALM_GOLDEN_DIR "/arch/qwen3/adapters/all-linear"), true);
+  }
+  Engine engine(model, {.record_logits_hash = true}, {}, {draft, ""});
+  Random random(4);
+  RequestOptions options = request(random_tokens(random, 30, model->config().n_vocab), 60);
+  options.params.temperature = 0;
+  options.adapter_set = model->adapters().set_of({{"strong", 1.0f}});
+  const Answer expected = alone(model, options, KvType::kF16);
+  const auto report_with = [&](const std::string& adapter) {
+    options.speculative = fixed(4);
+    options.speculative->draft_adapter = adapter;
+    const auto submitted = engine.submit(options);
+    EXPECT(answer_of(*submitted) == expected);
+    return submitted->report().speculation;
+  };
+  const SpeculationReport without = report_with(""), with = report_with("strong");
+  EXPECT(with.accepted > with.drafted / 2);
+  EXPECT(with.accepted > without.accepted);
+  EXPECT(contains(report_with("absent").status, "failed: the draft model's adapter: "));
 }
 
 TEST(a_session_that_guesses_has_the_plain_answer_over_several_turns) {

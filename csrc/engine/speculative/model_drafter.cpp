@@ -29,11 +29,12 @@ KvSpaceShape shape_of(Model& model, const ModelDrafterOptions& options) {
 }
 
 // A model with long and short RoPE factors has two kinds of keys.
-Sha256Digest root_of(const DraftRequest& request, const RopeConfig& rope) {
+Sha256Digest root_of(const DraftRequest& request, const RopeConfig& rope,
+                     const AdapterSet* adapters) {
   Sha256Digest factors{};
   factors[0] = std::byte{rope.scaling == RopeConfig::Scaling::kLongRope &&
                          request.max_length > rope.original_context};
-  return chain_root(request.space, {{factors}});
+  return chain_root(request.space, {{factors, adapters ? adapters->identity() : Sha256Digest{}}});
 }
 
 bool has_penalties(const SamplingParams& params) {
@@ -59,7 +60,9 @@ void ModelDrafter::propose(std::span<const DraftRequest> requests, std::span<Dra
   std::vector<Run> runs;
   runs.reserve(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
-    runs.push_back({&requests[i], &drafts[i], &hold(requests[i]), {}, 0, false});
+    Held* held = hold(requests[i], drafts[i]);
+    if (!held) continue;
+    runs.push_back({&requests[i], &drafts[i], held, {}, 0, false});
     if (!enter(runs.back())) runs.pop_back();
   }
   plan_rows(runs);
@@ -73,12 +76,19 @@ void ModelDrafter::propose(std::span<const DraftRequest> requests, std::span<Dra
   }
 }
 
-ModelDrafter::Held& ModelDrafter::hold(const DraftRequest& request) {
+// Null, and why, if the request's adapter is not there.
+ModelDrafter::Held* ModelDrafter::hold(const DraftRequest& request, Draft& draft) try {
   const auto at = held_.find(request.id);
-  if (at != held_.end()) return at->second;
-  Held held{KvSequence(space_, request.space, root_of(request, model_->config().rope)), 0, 0};
+  if (at != held_.end()) return &at->second;
+  const std::string& name = request.config.draft_adapter;
+  auto adapters = name.empty() ? nullptr : model_->adapters().set_of({{name, 1.0f}});
+  const Sha256Digest root = root_of(request, model_->config().rope, adapters.get());
+  Held held{KvSequence(space_, request.space, root), std::move(adapters), 0, 0};
   held.n_computed = held.n_standing = held.kv.adopt_prefix(request.tokens);
-  return held_.emplace(request.id, std::move(held)).first->second;
+  return &held_.emplace(request.id, std::move(held)).first->second;
+} catch (const Error& error) {
+  draft.failure = concat("the draft model's adapter: ", error.what());
+  return nullptr;
 }
 
 // False, with the reason, if there can be no guesses for the request now.
@@ -170,9 +180,11 @@ void ModelDrafter::lay_out(const Run& run) {
   if (run.is_guessing) wanted_.push_back(first_row + n - 1);
   const auto planned =
       static_cast<int32_t>(std::min(run.request->max_length, model_->config().n_ctx));
-  spans_.push_back({first_row, n, first_pos, planned, run.held->kv.global_blocks()});
+  const AdapterSet* adapters = run.held->adapters.get();
+  spans_.push_back({first_row, n, first_pos, planned, run.held->kv.global_blocks(), adapters});
   if (model_->config().window > 0) {
-    window_spans_.push_back({first_row, n, first_pos, planned, run.held->kv.window_blocks()});
+    window_spans_.push_back(
+        {first_row, n, first_pos, planned, run.held->kv.window_blocks(), adapters});
   }
 }
 

@@ -44,6 +44,7 @@ class ModelDrafter final : public Drafter {
   // What is held of a request.
   struct Held {
     KvSequence kv;
+    std::shared_ptr<const AdapterSet> adapters;  // null: the base alone
     int64_t n_computed = 0;  // leading tokens whose keys and values are in the cache
     int64_t n_standing = 0;  // of its tokens, those known to stand; guesses follow them
   };
@@ -57,7 +58,7 @@ class ModelDrafter final : public Drafter {
     bool is_guessing = false;
   };
 
-  Held& hold(const DraftRequest& request);
+  Held* hold(const DraftRequest& request, Draft& draft);
   bool enter(Run& run);
   void plan_rows(std::span<Run> runs);
   void forward(std::span<Run*> runs);
