@@ -169,14 +169,18 @@ def check_equal(name: str, ours: list[Completion], plain: list[Completion]) -> N
         raise SystemExit(f"{name}: the speculated answers are not the plain ones")
 
 
-def print_rows(rows: list[Row]) -> None:
-    """As a Markdown table."""
+def print_head() -> None:
+    """Of a Markdown table."""
     print(
         "| pair | guesses | sequences | acceptance | tokens per verification | plain tok/s |",
         end="",
     )
     print(" speculated tok/s | ratio | theory | of theory | status |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+
+
+def print_rows(rows: list[Row]) -> list[Row]:
+    """As rows of that table."""
     for r in rows:
         theory = f"{r.theory:.2f} | {r.of_theory:.0%}" if r.theory else " | "
         print(
@@ -185,6 +189,7 @@ def print_rows(rows: list[Row]) -> None:
             f"| {r.ratio:.2f} | {theory} | {r.status} |",
             flush=True,
         )
+    return rows
 
 
 def copying_rows(path: str, arguments: argparse.Namespace) -> list[Row]:
@@ -223,15 +228,15 @@ def main() -> None:
     for k in map(int, filter(None, arguments.k.split(","))):
         ways[str(k)] = SpeculativeConfig(draft_k=k, max_draft_tokens=max(8, k), adaptive=False)
     print(f"realm_ext {realm_ext.__version__} on {platform.processor() or platform.machine()}")
+    print_head()
     rows: list[Row] = []
     for target, draft in pairs:
         with Model(target, threads=arguments.threads) as model, Model(draft) as guesser:
             bench = Bench(f"{Path(target).stem} + {Path(draft).stem}", arguments, model, guesser)
             for n in map(int, arguments.sequences.split(",")):
-                rows += bench.rows(ways, n)
+                rows += print_rows(bench.rows(ways, n))
     if arguments.ngram:
-        rows += copying_rows(arguments.ngram, arguments)
-    print_rows(rows)
+        rows += print_rows(copying_rows(arguments.ngram, arguments))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
 

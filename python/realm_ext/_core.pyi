@@ -41,6 +41,8 @@ __all__ = [
     "SentencePieceEncoder",
     "Session",
     "SpecialSplitter",
+    "SpeculationReport",
+    "SpeculativeConfig",
     "StreamDecoder",
     "TensorInfo",
     "Vocabulary",
@@ -631,10 +633,7 @@ class Model:
         progress: collections.abc.Callable[[int, int], None] | None = None,
         merge: collections.abc.Sequence[
             tuple[
-                str
-                | os.PathLike[str]
-                | typing_extensions.Buffer
-                | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
+                str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
                 typing.SupportsFloat | typing.SupportsIndex,
             ]
         ] = [],
@@ -743,6 +742,96 @@ class LoadedAdapter:
     @property
     def report(self) -> AdapterReport: ...
 
+class SpeculativeConfig:
+    """
+    How tokens are guessed ahead and judged.
+
+    A drafter guesses the next tokens cheaply, and one pass through the model judges all of them.
+
+    Args:
+        draft_k: Guesses per pass: at the start when adaptive, else always.
+        max_draft_tokens: Upper limit of guesses per pass, at most 16.
+        drafter: ``"model"``, the engine's draft model; ``"ngram"``, what followed the last tokens when
+            the prompt or the answer had them before; or a function of (token ids so far, number wanted)
+            that returns token ids, called on a thread of its own.
+        adaptive: Chooses the number of guesses, 0 included, from measured acceptance and cost.
+        method: ``"coupled"``: the answer is the one without speculation, whatever is guessed.
+            ``"rejection"``: accepts more at high temperatures and is exact in law, but the text that a
+            seed gives then depends on what was guessed.
+        draft_adapter: The adapter of the draft model.
+        draft_timeout_ms: A function that takes longer is given up, for the request that asked.
+
+    Example:
+        >>> import realm_ext
+        >>> realm_ext.SpeculativeConfig(drafter="ngram").draft_k
+        4
+    """
+
+    __hash__: typing.ClassVar[None] = None  # type: ignore[assignment]
+    def __eq__(self, arg0: object) -> bool: ...
+    def __init__(
+        self,
+        *,
+        draft_k: typing.SupportsInt | typing.SupportsIndex = 4,
+        max_draft_tokens: typing.SupportsInt | typing.SupportsIndex = 8,
+        drafter: typing.Any = "model",
+        adaptive: bool = True,
+        method: str = "coupled",
+        draft_adapter: str | None = None,
+        draft_timeout_ms: typing.SupportsInt | typing.SupportsIndex = 100,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    @property
+    def adaptive(self) -> bool: ...
+    @property
+    def draft_adapter(self) -> str | None: ...
+    @property
+    def draft_k(self) -> int: ...
+    @property
+    def draft_timeout_ms(self) -> int: ...
+    @property
+    def drafter(self) -> typing.Any: ...
+    @property
+    def max_draft_tokens(self) -> int: ...
+    @property
+    def method(self) -> str: ...
+
+class SpeculationReport:
+    """
+    What speculation did for a request.
+
+    `status` is "off" where none was asked for, "on", or "failed: " and why; after "on: " stands why
+    nothing is guessed at the moment. `drafted` guesses were verified in `verifications` passes, which
+    gave `tokens`; `accepted` of them stand. `acceptance` has the share of judged guesses that stand, for
+    each place in a pass; `k_history` the guesses asked for in the last steps. The seconds are the
+    request's share.
+    """
+    def __repr__(self) -> str: ...
+    @property
+    def acceptance(self) -> list[float]: ...
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def accepted_at(self) -> list[int]: ...
+    @property
+    def draft_seconds(self) -> float: ...
+    @property
+    def drafted(self) -> int: ...
+    @property
+    def judged_at(self) -> list[int]: ...
+    @property
+    def k_history(self) -> list[int]: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def tokens_per_verification(self) -> float: ...
+    @property
+    def verifications(self) -> int: ...
+    @property
+    def verify_seconds(self) -> float: ...
+
 class Session:
     def __init__(
         self,
@@ -754,6 +843,9 @@ class Session:
         adapters: collections.abc.Sequence[
             tuple[str, typing.SupportsFloat | typing.SupportsIndex]
         ] = [],
+        draft: Model | None = None,
+        draft_failure: str = "",
+        speculative: SpeculativeConfig | None = None,
     ) -> None: ...
     def next_token(self) -> int | None: ...
     def prefill(self, tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32]) -> None: ...
@@ -763,6 +855,8 @@ class Session:
     def logprobs(self) -> tuple[float, list[tuple[int, float]]] | None: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def speculation(self) -> SpeculationReport: ...
     @property
     def state(self) -> str: ...
     @property
@@ -791,6 +885,8 @@ class RequestReport:
     def preemptions(self) -> int: ...
     @property
     def prompt_tokens(self) -> int: ...
+    @property
+    def speculation(self) -> SpeculationReport: ...
     @property
     def started(self) -> float | None: ...
     @property
@@ -856,8 +952,9 @@ class EngineStats:
     and `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how they ended.
     `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
     `kv_blocks_cached` that nobody uses, kept for prompts that begin alike; `prefix_hits` requests found
-    `prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `draft_tokens`, `accepted_tokens`,
-    `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`. Latencies: `time_to_first_token`,
+    `prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
+    Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tokens` that stand,
+    `draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `time_to_first_token`,
     `inter_token_latency`.
     """
     @property
@@ -875,6 +972,12 @@ class EngineStats:
         """
     @property
     def cancelled(self) -> int: ...
+    @property
+    def draft_blocks_total(self) -> int: ...
+    @property
+    def draft_blocks_used(self) -> int: ...
+    @property
+    def draft_seconds(self) -> float: ...
     @property
     def draft_tokens(self) -> int: ...
     @property
@@ -908,6 +1011,8 @@ class EngineStats:
     @property
     def total_requests(self) -> int: ...
     @property
+    def verifications(self) -> int: ...
+    @property
     def waiting(self) -> int: ...
 
 class Engine:
@@ -922,6 +1027,9 @@ class Engine:
         prefix_cache: bool,
         max_queue: typing.SupportsInt | typing.SupportsIndex | None,
         max_wait_ms: typing.SupportsInt | typing.SupportsIndex,
+        draft: Model | None = None,
+        draft_failure: str = "",
+        draft_kv_bytes: typing.SupportsInt | typing.SupportsIndex | None = None,
     ) -> None: ...
     def close(self) -> None: ...
     def resume(
@@ -931,6 +1039,7 @@ class Engine:
         space: bytes = b"",
         deadline_ms: typing.SupportsInt | typing.SupportsIndex | None = None,
         mailbox: Mailbox | None = None,
+        speculative: SpeculativeConfig | None = None,
         adapters: collections.abc.Sequence[
             tuple[str, typing.SupportsFloat | typing.SupportsIndex]
         ] = [],
@@ -945,6 +1054,7 @@ class Engine:
         deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
         space: bytes = b"",
         mailbox: Mailbox | None = None,
+        speculative: SpeculativeConfig | None = None,
         adapters: collections.abc.Sequence[
             tuple[str, typing.SupportsFloat | typing.SupportsIndex]
         ] = [],
@@ -994,10 +1104,7 @@ def formats() -> list[Format]:
 def load_adapter(
     model: Model,
     name: str,
-    source: str
-    | os.PathLike[str]
-    | typing_extensions.Buffer
-    | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
+    source: str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
     *,
     strict: bool = True,
     config: str | None = None,
@@ -1015,10 +1122,7 @@ def merge_adapter(
     base: str | os.PathLike[str] | typing_extensions.Buffer,
     adapters: collections.abc.Sequence[
         tuple[
-            str
-            | os.PathLike[str]
-            | typing_extensions.Buffer
-            | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
+            str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
             typing.SupportsFloat | typing.SupportsIndex,
         ]
     ],
