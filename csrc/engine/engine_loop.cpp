@@ -254,8 +254,9 @@ void EngineLoop::step(std::span<const Work> work) {
   const double seconds = std::chrono::duration<double>(now - begin).count();
   counts_.step_seconds += seconds;
   if (!is_done) return;
-  speculator_.note_step(work, seconds);
+  speculator_.note_forward(work, seconds);
   for (size_t i = 0; i < work.size(); ++i) accept(work[i], i, now);
+  speculator_.note_step(std::chrono::duration<double>(Clock::now() - begin).count());
 }
 
 // False if there is nothing to accept.

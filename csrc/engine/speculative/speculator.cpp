@@ -204,18 +204,18 @@ void Speculator::give_up(Sequence& sequence, const std::string& why) {
   speculation.record.reset();
 }
 
-void Speculator::note_step(std::span<const Work> work, double seconds) {
-  int64_t n_rows = 0, n_drafted = 0;
+void Speculator::note_forward(std::span<const Work> work, double seconds) {
+  int64_t n_drafted = 0;
+  n_step_rows_ = 0;
   for (const Work& one : work) {
-    n_rows += one.n_rows;
+    n_step_rows_ += one.n_rows;
     n_drafted += one.sequence->n_drafted();
   }
-  verify_costs_.record(n_rows, seconds);
   if (n_drafted == 0) plain_step_ = n_steps_;
   for (const Work& one : work) {
     if (one.sequence->draft.empty()) continue;
     one.sequence->speculation->report.verify_seconds +=
-        seconds * static_cast<double>(one.n_rows) / static_cast<double>(n_rows);
+        seconds * static_cast<double>(one.n_rows) / static_cast<double>(n_step_rows_);
   }
 }
 

@@ -42,8 +42,10 @@ class Speculator {
   // Gives guesses to those of the running sequences that want some.
   void draft(std::span<Sequence* const> running);
 
-  // A step over `work` took `seconds`; its guesses are still there.
-  void note_step(std::span<const Work> work, double seconds);
+  // The forward over `work` took `seconds`; its guesses are still there.
+  void note_forward(std::span<const Work> work, double seconds);
+  // With the judging of its rows, the step took `seconds` in all.
+  void note_step(double seconds) { verify_costs_.record(n_step_rows_, seconds); }
   // Of the sequence's n_drafted guesses n_accepted stand, and it got n_tokens in all.
   void settle(Sequence& sequence, int64_t n_drafted, int64_t n_accepted, int64_t n_tokens);
   // The sequence has ended.
@@ -75,6 +77,7 @@ class Speculator {
   const std::shared_ptr<DrafterRecord> ngram_;
   std::map<const Drafter*, std::weak_ptr<DrafterRecord>> custom_;
   CostCurve verify_costs_;
+  int64_t n_step_rows_ = 0;  // of the last forward
   uint64_t n_steps_ = 0, plain_step_ = 0;
   Totals totals_;
 
