@@ -232,7 +232,11 @@ void EngineLoop::draft() {
   for (auto& [order, sequence] : sequences_) {
     if (sequence.is_running) running_.push_back(&sequence);
   }
-  speculator_.draft(running_);
+  try {
+    speculator_.draft(running_);
+  } catch (const std::bad_alloc&) {  // this step goes without
+    for (Sequence* sequence : running_) sequence->draft.clear();
+  }
 }
 
 void EngineLoop::note_plan() {

@@ -189,6 +189,12 @@ void Speculator::take(Sequence& sequence, Draft& draft, int64_t n_wanted) {
 // Drafters of the embedding program are judged too.
 void Speculator::check(Draft& draft, int64_t n_wanted) const {
   if (std::ssize(draft.tokens) > n_wanted) draft.tokens.resize(static_cast<size_t>(n_wanted));
+  if (!draft.laws.empty()) draft.laws.resize(draft.tokens.size());
+  for (const Distribution& law : draft.laws) {
+    if (!law.tokens.empty() && law.tokens.size() == law.probabilities.size()) continue;
+    draft.failure = "the drafter did not say what its guesses were drawn from";
+    return;
+  }
   for (const int32_t token : draft.tokens) {
     if (token >= 0 && token < limits_.n_vocab) continue;
     draft.failure = concat("the drafter guessed token ", token,
