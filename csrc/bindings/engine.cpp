@@ -118,7 +118,7 @@ Namespace namespace_of(const std::string& bytes) {
   return space;
 }
 
-void speculate(RequestOptions& options, const PySpeculativeConfig* speculative) {
+void speculate(RequestOptions& options, const std::optional<PySpeculativeConfig>& speculative) {
   if (!speculative) return;
   options.speculative = speculative->options;
   options.drafter = speculative->custom;
@@ -127,7 +127,8 @@ void speculate(RequestOptions& options, const PySpeculativeConfig* speculative) 
 std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
                                 const SamplingParams& params, int32_t priority,
                                 std::optional<double> deadline_ms, const py::bytes& space,
-                                MaybeMailbox mailbox, const PySpeculativeConfig* speculative,
+                                MaybeMailbox mailbox,
+                                const std::optional<PySpeculativeConfig>& speculative,
                                 const AdapterNames& adapters) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   RequestOptions options;
@@ -148,7 +149,7 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
 
 std::shared_ptr<Request> resume(Engine& engine, const py::bytes& snapshot, const py::bytes& space,
                                 std::optional<int64_t> deadline_ms, MaybeMailbox mailbox,
-                                const PySpeculativeConfig* speculative,
+                                const std::optional<PySpeculativeConfig>& speculative,
                                 const AdapterNames& adapters) {
   const std::string_view bytes = snapshot;
   RequestOptions terms;
@@ -173,7 +174,7 @@ EngineHolder make_engine(std::shared_ptr<Model> model, int64_t max_sequences,
                          int64_t max_step_tokens, std::optional<uint64_t> kv_bytes,
                          const std::string& kv_dtype, bool prefix_cache,
                          std::optional<int64_t> max_queue, int64_t max_wait_ms,
-                         std::shared_ptr<Model> draft, std::string draft_failure,
+                         std::optional<std::shared_ptr<Model>> draft, std::string draft_failure,
                          std::optional<uint64_t> draft_kv_bytes) {
   EngineOptions options;
   options.max_sequences = max_sequences;
@@ -185,8 +186,8 @@ EngineHolder make_engine(std::shared_ptr<Model> model, int64_t max_sequences,
   options.max_wait_ms = max_wait_ms;
   options.draft_kv_bytes = draft_kv_bytes;
   const Unlocked unlocked;
-  return EngineHolder(
-      new Engine(std::move(model), options, {}, {std::move(draft), std::move(draft_failure)}));
+  return EngineHolder(new Engine(std::move(model), options, {},
+                                 {draft.value_or(nullptr), std::move(draft_failure)}));
 }
 
 // Nanoseconds since submission as seconds; None for what has not happened.

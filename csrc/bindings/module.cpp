@@ -14,7 +14,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_merge(m);
   bind_model(m);
   bind_adapters(m);
-  bind_session(m);
   bind_speculation(m);
+  bind_session(m);
   bind_engine(m);
 }

@@ -35,7 +35,7 @@ const char* name_of(SessionState state) {
 
 SessionOptions options_of(const SamplingParams& params, const std::string& kv_dtype,
                           int64_t max_context, std::shared_ptr<const AdapterSet> adapters,
-                          DraftModel draft, const PySpeculativeConfig* speculative) {
+                          DraftModel draft, const std::optional<PySpeculativeConfig>& speculative) {
   SessionOptions options{params, kv_type_named(kv_dtype), max_context};
   options.adapters = std::move(adapters);
   options.draft = std::move(draft);
@@ -50,10 +50,12 @@ SessionOptions options_of(const SamplingParams& params, const std::string& kv_dt
 class PySession {
  public:
   PySession(std::shared_ptr<Model> model, const SamplingParams& params, const std::string& kv_dtype,
-            int64_t max_context, const AdapterNames& adapters, std::shared_ptr<Model> draft,
-            std::string draft_failure, const PySpeculativeConfig* speculative)
-      : session_(model, options_of(params, kv_dtype, max_context, set_of(*model, adapters),
-                                   {std::move(draft), std::move(draft_failure)}, speculative)) {}
+            int64_t max_context, const AdapterNames& adapters,
+            std::optional<std::shared_ptr<Model>> draft, std::string draft_failure,
+            const std::optional<PySpeculativeConfig>& speculative)
+      : session_(model,
+                 options_of(params, kv_dtype, max_context, set_of(*model, adapters),
+                            {draft.value_or(nullptr), std::move(draft_failure)}, speculative)) {}
 
   // Calls use(session) alone.
   template <class Use>
@@ -123,8 +125,8 @@ auto property(Read read) {
 void bind_session(py::module_& m) {
   py::class_<PySession>(m, "Session")
       .def(py::init<std::shared_ptr<Model>, const SamplingParams&, const std::string&, int64_t,
-                    const AdapterNames&, std::shared_ptr<Model>, std::string,
-                    const PySpeculativeConfig*>(),
+                    const AdapterNames&, std::optional<std::shared_ptr<Model>>, std::string,
+                    const std::optional<PySpeculativeConfig>&>(),
            py::arg("model"), py::arg("params"), py::kw_only(), py::arg("kv_dtype") = "f16",
            py::arg("max_context") = 0, py::arg("adapters") = AdapterNames(),
            py::arg("draft") = py::none(), py::arg("draft_failure") = "",

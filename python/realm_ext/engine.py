@@ -54,7 +54,7 @@ class Engine:
         >>> params = realm_ext.SamplingParams(temperature=0, max_tokens=3)
         >>> with realm_ext.Engine(model) as engine:
         ...     engine.generate("The capital of France is", params).text.strip()
-        'Paris.'
+        'Paris'
 
     Args:
         model: The model; it stays usable by itself and by other engines, which take turns.

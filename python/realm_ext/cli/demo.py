@@ -130,6 +130,29 @@ def engine_step(folder: Path) -> str:
     )
 
 
+def speculate_step(folder: Path) -> str:
+    """Guesses with the smaller model: the same answer in fewer passes through the larger one."""
+    params = realm_ext.SamplingParams(temperature=0, max_tokens=64, ignore_eos=True)
+    with (
+        realm_ext.Model(realm_ext.demo_path("target.gguf")) as model,
+        realm_ext.Model(realm_ext.demo_path("draft.gguf")) as draft,
+        realm_ext.Engine(model, draft) as engine,
+    ):
+        started = time.monotonic()
+        plain = engine.generate(_PROMPT, params, speculative=False)
+        between = time.monotonic()
+        guessed = engine.generate(_PROMPT, params)
+        ended = time.monotonic()
+    report = guessed.speculation
+    assert report is not None
+    n = len(guessed.tokens)
+    return (
+        f"{report.accepted} of {report.drafted} guesses stand, {report.tokens_per_verification:.1f}"
+        f" tokens per pass: {n / (ended - between):.0f} tokens/s, plain {n / (between - started):.0f};"
+        f" the answers are {'equal' if guessed.tokens == plain.tokens else 'DIFFERENT'}"
+    )
+
+
 STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
     ("device", lambda folder: realm_ext.devices()[0].name or "cpu"),
     ("target", lambda folder: inspect_step("target")),
@@ -141,4 +164,5 @@ STEPS: tuple[tuple[str, Callable[[Path], str]], ...] = (
     ("adapter", adapter_step),
     ("chat", chat_step),
     ("engine", engine_step),
+    ("speculate", speculate_step),
 )
