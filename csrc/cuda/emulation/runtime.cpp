@@ -1,0 +1,105 @@
+// The runtime over host memory: "device" pointers are host pointers that the backend above never
+// follows. Fresh memory is full of NaN.
+#include "cuda/emulation/runtime.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "cuda/runtime.h"
+
+namespace realm::simt {
+
+DeviceState& device_state() {
+  static DeviceState state;
+  return state;
+}
+
+}  // namespace realm::simt
+
+namespace realm::cuda {
+
+namespace {
+
+constexpr uint64_t kAlignment = 256;  // as of cudaMalloc; the block's size stands before it
+
+void require_alive(const char* call) {
+  if (simt::device_state().lost)
+    fail(ErrorCode::kDevice, "CUDA: ", call, ": the emulated device was lost");
+}
+
+}  // namespace
+
+int count_devices(std::string&) {
+  return 1;
+}
+
+DeviceProperties describe_device(int) {
+  return {"emulated on the CPU", 9, 0, 1, simt::device_state().memory_bytes};
+}
+
+void select_device(int) {
+  require_alive("choosing a device");
+}
+
+Stream make_stream() {
+  return nullptr;
+}
+
+void free_stream(Stream) noexcept {}
+
+void await_stream(Stream) {
+  require_alive("waiting for the device");
+}
+
+MemoryState memory_state() {
+  const auto& state = simt::device_state();
+  return {state.memory_bytes - state.used_bytes, state.memory_bytes};
+}
+
+void* allocate_memory(uint64_t bytes) {
+  auto& state = simt::device_state();
+  if (bytes > state.memory_bytes - state.used_bytes) return nullptr;
+  // The sanitizer's own red zone stands right behind the last byte.
+  void* base = nullptr;
+  if (posix_memalign(&base, kAlignment, kAlignment + bytes)) return nullptr;
+  std::memcpy(base, &bytes, sizeof bytes);
+  auto* memory = static_cast<unsigned char*>(base) + kAlignment;
+  std::memset(memory, 0xff, bytes);
+  state.used_bytes += bytes;
+  ++state.n_allocations;
+  return memory;
+}
+
+void free_memory(void* memory) noexcept {
+  if (!memory) return;
+  unsigned char* base = static_cast<unsigned char*>(memory) - kAlignment;
+  uint64_t bytes = 0;
+  std::memcpy(&bytes, base, sizeof bytes);
+  simt::device_state().used_bytes -= bytes;
+  std::free(base);
+}
+
+void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
+  require_alive("uploading");
+  std::memcpy(device, host, bytes);
+}
+
+void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
+  require_alive("downloading");
+  std::memcpy(host, device, bytes);
+}
+
+void clear_memory(void* device, uint64_t bytes, Stream) {
+  require_alive("clearing memory");
+  std::memset(device, 0, bytes);
+}
+
+void check_launch(const char* kernel) {
+  auto& state = simt::device_state();
+  if (state.fail_launch_in > 0 && --state.fail_launch_in == 0) state.lost = true;
+  if (state.lost) fail(ErrorCode::kDevice, "CUDA: launching ", kernel, ": the device was lost");
+  ++state.n_launches;
+}
+
+}  // namespace realm::cuda

@@ -1,0 +1,50 @@
+// The little that the backend needs of a CUDA runtime. Two bodies: runtime_cudart.cpp over the
+// static cudart, which opens the driver at the first call and not before, and
+// emulation/runtime.cpp over the emulated device. Everything throws kDevice with the runtime's own
+// words, but for the functions that say otherwise. Seen by .cu files: valid C++17.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+struct CUstream_st;  // as the runtime's own header names it
+
+namespace realm::cuda {
+
+using Stream = CUstream_st*;
+
+struct DeviceProperties {
+  std::string name;
+  int major = 0, minor = 0, n_multiprocessors = 0;
+  uint64_t memory_bytes = 0;
+};
+
+// How many devices there are; zero with a reason in words. Never throws.
+int count_devices(std::string& reason);
+DeviceProperties describe_device(int index);
+
+// What follows in this thread goes to this device.
+void select_device(int index);
+Stream make_stream();
+void free_stream(Stream stream) noexcept;
+void await_stream(Stream stream);
+
+struct MemoryState {
+  uint64_t free_bytes = 0, total_bytes = 0;
+};
+MemoryState memory_state();
+// Null when there is not so much left.
+void* allocate_memory(uint64_t bytes);
+void free_memory(void* memory) noexcept;
+
+// In the stream's order. The host memory of an upload may be reused at once; that of a download
+// holds its bytes after await_stream().
+void copy_to_device(void* device, const void* host, uint64_t bytes, Stream stream);
+void copy_to_host(void* host, const void* device, uint64_t bytes, Stream stream);
+void clear_memory(void* device, uint64_t bytes, Stream stream);
+
+// After (on the emulated device before) each launch: throws what the launch met.
+void check_launch(const char* kernel);
+
+}  // namespace realm::cuda

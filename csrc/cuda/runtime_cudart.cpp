@@ -1,0 +1,94 @@
+#include <cuda_runtime_api.h>
+
+#include "base/error.h"
+#include "cuda/runtime.h"
+
+namespace realm::cuda {
+
+namespace {
+
+std::string describe(cudaError_t status) {
+  return concat(cudaGetErrorName(status), ": ", cudaGetErrorString(status));
+}
+
+void require(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // an error that is not sticky is told once
+  fail(ErrorCode::kDevice, "CUDA: ", call, ": ", describe(status));
+}
+
+}  // namespace
+
+int count_devices(std::string& reason) {
+  int n = 0;
+  const cudaError_t status = cudaGetDeviceCount(&n);
+  if (status == cudaSuccess) return n;
+  reason = describe(status);
+  return 0;
+}
+
+DeviceProperties describe_device(int index) {
+  cudaDeviceProp properties;
+  require(cudaGetDeviceProperties(&properties, index), "reading a device's properties");
+  return {properties.name, properties.major, properties.minor, properties.multiProcessorCount,
+          properties.totalGlobalMem};
+}
+
+void select_device(int index) {
+  require(cudaSetDevice(index), "choosing a device");
+}
+
+Stream make_stream() {
+  cudaStream_t stream = nullptr;
+  require(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  return stream;
+}
+
+void free_stream(Stream stream) noexcept {
+  cudaStreamDestroy(stream);
+}
+
+void await_stream(Stream stream) {
+  require(cudaStreamSynchronize(stream), "waiting for the device");
+}
+
+MemoryState memory_state() {
+  size_t free_bytes = 0, total_bytes = 0;
+  require(cudaMemGetInfo(&free_bytes, &total_bytes), "asking for free memory");
+  return {free_bytes, total_bytes};
+}
+
+void* allocate_memory(uint64_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  require(status, "allocating memory");
+  return memory;
+}
+
+void free_memory(void* memory) noexcept {
+  cudaFree(memory);
+}
+
+void copy_to_device(void* device, const void* host, uint64_t bytes, Stream stream) {
+  require(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), "uploading");
+}
+
+void copy_to_host(void* host, const void* device, uint64_t bytes, Stream stream) {
+  require(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream), "downloading");
+}
+
+void clear_memory(void* device, uint64_t bytes, Stream stream) {
+  require(cudaMemsetAsync(device, 0, bytes, stream), "clearing memory");
+}
+
+void check_launch(const char* kernel) {
+  const cudaError_t status = cudaGetLastError();
+  if (status != cudaSuccess)
+    fail(ErrorCode::kDevice, "CUDA: launching ", kernel, ": ", describe(status));
+}
+
+}  // namespace realm::cuda

@@ -1,0 +1,195 @@
+// The emulated device itself: it runs what a GPU runs, and it finds what a GPU would hide. Five
+// defects are planted in small kernels; each must be found in the way that its kind is found.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+#include "cpp/harness.h"
+#include "cuda/device/async_copy.cuh"
+#include "cuda/device/mma.cuh"
+#include "cuda/device/warp.cuh"
+#include "cuda/emulation/runtime.h"
+
+using namespace realm;
+using namespace realm::cuda;
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kAddressSanitizer = true;
+#else
+constexpr bool kAddressSanitizer = false;
+#endif
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+
+enum class Defect { kNone, kNoBarrier, kNoWait, kOverwrite, kOutside, kDivergent };
+
+// The sum of 128 values by two warps and their partial sums: out[0].
+template <Defect kDefect>
+__global__ void sum_kernel(const float* in, float* out) {
+  REALM_SHARED(float, parts, 4);
+  const int i = static_cast<int>(threadIdx.x);
+  const float mine = warp_sum(in[kDefect == Defect::kOutside ? i + 1 : i]);
+  if (lane_index() == 0) parts[warp_index()] = mine;
+  if (kDefect == Defect::kDivergent) {
+    if (warp_index() != 1) __syncthreads();
+  } else if (kDefect != Defect::kNoBarrier) {
+    __syncthreads();
+  }
+  if (i == 0) out[0] = parts[0] + parts[1] + parts[2] + parts[3];
+}
+
+// Copies `n_steps` tiles of 128 floats through two stages of shared memory, each thread adding the
+// value that another thread brought.
+template <Defect kDefect>
+__global__ void stream_kernel(const float* in, float* out, int n_steps) {
+  REALM_SHARED(float, stages, 2 * 128);
+  const int i = static_cast<int>(threadIdx.x);
+  const auto load = [&](int step) {
+    if (i < 32 && step < n_steps)
+      copy16_async(stages + step % 2 * 128 + i * 4, in + step * 128 + i * 4, true);
+    commit_copies();
+  };
+  float sum = 0;
+  load(0);
+  for (int step = 0; step < n_steps; ++step) {
+    load(step + 1);
+    if (kDefect != Defect::kNoWait) await_copies<1>();
+    __syncthreads();
+    sum += stages[step % 2 * 128 + 127 - i];
+    if (kDefect != Defect::kOverwrite) __syncthreads();
+  }
+  out[i] = sum;
+}
+
+std::vector<float> random_values(size_t n) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+template <Defect kDefect>
+double error_of_sum() {
+  const std::vector<float> in = random_values(128);
+  float out = NAN;
+  REALM_LAUNCH(sum_kernel<kDefect>, dim3(1), dim3(128), 0, nullptr, in.data(), &out);
+  double expected = 0;
+  for (const float value : in) expected += value;
+  return std::abs(out - expected);
+}
+
+template <Defect kDefect>
+double error_of_stream() {
+  constexpr int kSteps = 5;
+  alignas(16) static float in[kSteps * 128];
+  const std::vector<float> values = random_values(kSteps * 128);
+  std::copy(values.begin(), values.end(), in);
+  std::vector<float> out(128, NAN);
+  REALM_LAUNCH(stream_kernel<kDefect>, dim3(1), dim3(128), 0, nullptr, in, out.data(), kSteps);
+  double worst = 0;
+  for (int i = 0; i < 128; ++i) {
+    double expected = 0;
+    for (int step = 0; step < kSteps; ++step) expected += in[step * 128 + 127 - i];
+    const double error = std::abs(out[static_cast<size_t>(i)] - expected);
+    worst = error >= worst ? error : error != error ? INFINITY : worst;
+  }
+  return worst;
+}
+
+// Runs `body` in a child; what it wrote to stderr, with the way it ended in front.
+std::string outcome_in_child(void (*body)()) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], 2);
+    close(ends[0]);
+    close(ends[1]);
+    body();
+    std::exit(0);
+  }
+  close(ends[1]);
+  std::string text;
+  char piece[4096];
+  for (ssize_t n; (n = read(ends[0], piece, sizeof piece)) > 0;)
+    text.append(piece, static_cast<size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return concat(status == 0 ? "passed" : "failed", "\n", text);
+}
+
+struct Restore {  // of the settings that a test changes
+  simt::Settings before = simt::settings();
+  ~Restore() { simt::settings() = before; }
+};
+
+}  // namespace
+
+TEST(kernels_without_a_defect_are_right_in_every_order_of_threads) {
+  const Restore restore;
+  for (const auto copies : {simt::Copies::kLate, simt::Copies::kEarly}) {
+    for (unsigned seed = 0; seed < 8; ++seed) {
+      simt::settings() = {seed, copies};
+      EXPECT(error_of_sum<Defect::kNone>() < 1e-4);
+      EXPECT(error_of_stream<Defect::kNone>() < 1e-4);
+    }
+  }
+}
+
+TEST(a_missing_barrier_gives_a_wrong_result) {
+  EXPECT(!(error_of_sum<Defect::kNoBarrier>() < 1e-4));
+}
+
+TEST(a_missing_wait_gives_a_wrong_result) {
+  EXPECT(!(error_of_stream<Defect::kNoWait>() < 1e-4));
+}
+
+TEST(a_barrier_that_not_all_threads_reach_is_reported) {
+  const std::string text = EXPECT_ERROR(kInternal, { error_of_sum<Defect::kDivergent>(); });
+  EXPECT(test::contains(text, "deadlock") && test::contains(text, "waits at"));
+  EXPECT(error_of_sum<Defect::kNone>() < 1e-4);  // the machine goes on
+}
+
+TEST(an_access_out_of_bounds_is_found_by_the_address_sanitizer) {
+  if (!kAddressSanitizer) return;
+  const std::string text = outcome_in_child([] { error_of_sum<Defect::kOutside>(); });
+  EXPECT(test::contains(text, "failed") && test::contains(text, "heap-buffer-overflow"));
+  EXPECT(test::contains(text, "sum_kernel"));
+  const std::string sound = outcome_in_child([] { error_of_sum<Defect::kNone>(); });
+  EXPECT(test::contains(sound, "passed"));
+}
+
+TEST(a_stage_that_is_overwritten_too_early_is_a_race_to_the_thread_sanitizer) {
+  if (!kThreadSanitizer) return;
+  const Restore restore;
+  simt::settings().copies = simt::Copies::kEarly;
+  const std::string text = outcome_in_child([] { error_of_stream<Defect::kOverwrite>(); });
+  EXPECT(test::contains(text, "failed") && test::contains(text, "data race"));
+  const std::string sound = outcome_in_child([] { error_of_stream<Defect::kNone>(); });
+  EXPECT(test::contains(sound, "passed"));
+}
+
+TEST(memory_of_the_device_is_counted_and_starts_as_nan) {
+  const uint64_t before = simt::device_state().used_bytes;
+  auto* memory = static_cast<float*>(allocate_memory(40));
+  EXPECT(std::isnan(memory[0]) && std::isnan(memory[9]));
+  EXPECT_EQ(simt::device_state().used_bytes, before + 40);
+  free_memory(memory);
+  EXPECT_EQ(simt::device_state().used_bytes, before);
+  EXPECT(allocate_memory(uint64_t{1} << 40) == nullptr);
+}
+
+TEST(a_launch_that_no_device_takes_is_refused) {
+  EXPECT_ERROR(kInternal, { simt::run({1, 1, 1}, {2000, 1, 1}, 0, [] {}); });
+  EXPECT_ERROR(kInternal, { simt::run({1, 1, 1}, {32, 1, 1}, 300 << 10, [] {}); });
+}
