@@ -42,6 +42,16 @@ class Backend;
 std::unique_ptr<Backend> make_cpu_backend(int n_threads,
                                           ActivationKind activations = ActivationKind::kInt8);
 
+// On the CUDA device of that index. `deterministic`: a row's bits depend on its own context alone,
+// at some cost. Throws kDevice with the reason if there is no such device.
+std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic);
+
+// By name: "cpu", "cuda", "cuda:1", or "auto", which is the CPU until the CUDA kernels have been
+// run on hardware; `n_threads` and `activations` are the CPU's. Throws kDevice for a device that is
+// not there, kInvalidRequest for a name that means nothing.
+std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads = 0,
+                                      ActivationKind activations = ActivationKind::kInt8);
+
 // What this machine's CPU can do at most: no program that reads its weights from memory, or
 // multiplies them as bytes, is faster. Medians of the moments measured, all threads together.
 struct Ceilings {

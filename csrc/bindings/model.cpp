@@ -26,12 +26,6 @@ namespace {
 using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Progress = std::function<void(uint64_t, uint64_t)>;
 
-void check_device(const std::string& device) {
-  if (device == "auto" || device == "cpu") return;
-  fail(ErrorCode::kDevice, "device ", quoted(device),
-       " is not available: models run on 'cpu' in this version");
-}
-
 bool is_mapped(const std::string& weights) {
   REALM_CHECK(weights == "packed" || weights == "mapped", "weights is ", quoted(weights),
               "; must be 'packed' or 'mapped'");
@@ -67,9 +61,9 @@ std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device
                             const std::string& activations, std::optional<Progress> progress,
                             const std::vector<std::pair<AdapterLike, float>>& merge,
                             const std::optional<std::string>& merge_dtype) {
-  check_device(device);
   REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
   ModelOptions options;
+  options.device = device;
   options.n_threads = threads.value_or(0);
   options.activations = activation_kind(activations);
   options.load.mapped = is_mapped(weights);

@@ -1,13 +1,20 @@
 # Decides whether the CUDA backend is built: sets REALM_CUDA_SOURCES. Included at the top level, because a
 # language must be enabled above every target that links its objects.
+#
+# EMULATED builds it for the emulated device (csrc/cuda/emulation): right answers, slowly, for tests of the layers
+# above.
 include(CheckLanguage)
+include(${CMAKE_CURRENT_LIST_DIR}/sources.cmake)
 
 set(REALM_CUDA_SOURCES cuda/no_cuda.cpp)
 if(REALM_CUDA STREQUAL "OFF")
   return()
 endif()
-if(NOT REALM_CUDA MATCHES "^(AUTO|ON)$")
-  message(FATAL_ERROR "REALM_CUDA is '${REALM_CUDA}'; it must be AUTO, ON or OFF")
+if(NOT REALM_CUDA MATCHES "^(AUTO|ON|EMULATED)$")
+  message(FATAL_ERROR "REALM_CUDA is '${REALM_CUDA}'; it must be AUTO, ON, OFF or EMULATED")
+endif()
+if(REALM_CUDA STREQUAL "EMULATED")
+  return()  # csrc/CMakeLists.txt asks for the sources in its own folder
 endif()
 
 check_language(CUDA)
@@ -29,4 +36,4 @@ set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
 enable_language(CUDA)
 set(REALM_CUDA_COMPILER "${CMAKE_CUDA_COMPILER_ID} ${CMAKE_CUDA_COMPILER_VERSION}")
 message(STATUS "CUDA: building with ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}")
-set(REALM_CUDA_SOURCES cuda/probe.cu)
+set(REALM_CUDA_SOURCES ${realm_cuda_host} ${realm_cuda_kernels} cuda/runtime_cudart.cpp)

@@ -27,7 +27,7 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
   if (Vocabulary::is_declared(file->metadata())) {
     model->vocabulary_ = std::make_shared<const Vocabulary>(file->metadata());
   }
-  model->backend_ = make_cpu_backend(options.n_threads, options.activations);
+  model->backend_ = make_backend(options.device, options.n_threads, options.activations);
   model->layout_ =
       std::make_shared<const lora::BaseLayout>(realm::adapter_layout(file, model->config_));
   LoadOptions load = options.load;

@@ -20,7 +20,8 @@
 namespace realm {
 
 struct ModelOptions {
-  int n_threads = 0;  // 0: every processor this process may use
+  std::string device = "cpu";  // "cuda", "cuda:1"; "auto": the best there is (backend/registry.h)
+  int n_threads = 0;           // of the CPU; 0: every processor this process may use
   // kF32 multiplies quantized weights exactly as they decode: slow, and the oracle of kInt8.
   ActivationKind activations = ActivationKind::kInt8;
   LoadOptions load{};

@@ -1,0 +1,113 @@
+// The CUDA backend: the seam over one device and one stream. Ops are spread over files by family
+// (products, attention, experts); each checks its operands on the host, uploads what the host knows
+// (tokens, pages) and launches kernels (cuda/kernels.h). Nothing waits but download() and sync().
+//
+// Memory: weights are packed on the host and uploaded once. Working memory of ops grows to the
+// largest step and stays. A device error is thrown as kDevice, marks the backend lost, and every
+// later use throws kDevice again; the process and its other backends go on.
+//
+// Numerics: sums have orders of their own (docs/numerics.md). With `deterministic` a row's bits
+// depend on its own context alone, as on the CPU; without, only the choice between kernels for few
+// and for many rows can change them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "cuda/cuda_weight.h"
+#include "cuda/device_memory.h"
+#include "cuda/step_plan.h"
+
+namespace realm::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  // Throws kDevice if there is no such device.
+  CudaBackend(int device, bool deterministic);
+  ~CudaBackend() override;
+
+  std::string description() const override;
+  std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
+  void upload(const void* host, void* device, uint64_t bytes) override;
+  void download(const void* device, void* host, uint64_t bytes) override;
+  void sync() override;
+  std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) override;
+  void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) override;
+  int64_t kv_page_tokens() const override;
+  int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
+
+ private:
+  void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale,
+                 Matrix out) override;
+  void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) override;
+  void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
+                Matrix out) override;
+  void run_linear(std::span<const Product> products, Matrix in) override;
+  void run_add(Matrix x, Matrix y, float scale) override;
+  void run_scale(Matrix x, float factor) override;
+  void run_softcap(Matrix x, float cap) override;
+  void run_activate(Activation kind, Matrix x) override;
+  void run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) override;
+  void run_scale_by_sigmoid(Matrix x, Matrix logits) override;
+  void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) override;
+  void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) override;
+  void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
+                  Matrix q, Matrix out) override;
+  void run_route(Matrix logits, bool renormalize, Routing out) override;
+  void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+                   const ExpertScratch& scratch, Matrix out) override;
+
+  // Runs `body` with the device chosen; a device error marks the backend lost.
+  template <class Body>
+  auto on_device(Body body);
+
+  // The ordered choices of a step, for products with banks of experts.
+  struct Segments {
+    const int32_t* starts = nullptr;  // null: one weight for all rows
+    int64_t n_experts = 1;
+  };
+  class Inputs;  // an input in the forms that products ask for, each made once
+  void multiply(const PackedWeight& weight, int64_t first_row, Vector bias, Matrix out,
+                Inputs& inputs, const Segments& segments);
+
+  // The tiles of one kind of layer (window, heads to a KV head) in the planned step.
+  struct TilesOnDevice {
+    struct Split {
+      const AttendTile* tiles;
+      int64_t n_tiles;
+      const MergeRow* merges;
+      int64_t n_merges, n_parts;
+    };
+    explicit TilesOnDevice(int device) : memory(device) {}
+    TileOptions options;
+    Scratch memory;
+    const AttendTile* flash = nullptr;
+    int64_t n_flash = 0;
+    std::vector<Split> splits;
+  };
+
+  const int32_t* upload_tokens(std::span<const int32_t> tokens);
+  StepRows plan(const StepBatch& step);
+  const TilesOnDevice& plan_tiles_of(const StepBatch& step, const TileOptions& options);
+  void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
+                       Matrix q, Matrix out);
+
+  const int device_;
+  const bool deterministic_;
+  DeviceProperties properties_;
+  Stream stream_ = nullptr;
+  std::string lost_;  // empty while the device works
+
+  Scratch tokens_{device_}, rows_{device_}, parts_{device_};
+  Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};
+  Scratch choices_{device_};
+  // What rows_ holds and where, and the tiles that were planned for it.
+  std::vector<int32_t> planned_rows_;
+  const int32_t* planned_at_ = nullptr;
+  std::vector<std::unique_ptr<TilesOnDevice>> tile_plans_;
+  size_t n_tile_plans_ = 0;
+};
+
+}  // namespace realm::cuda

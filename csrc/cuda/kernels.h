@@ -1,0 +1,151 @@
+// Every kernel of the backend as a host function that launches it on a stream. Matrices are dense
+// f32 rows, [T, cols], unless said otherwise; pointers are device pointers. Nothing here allocates
+// or waits. Each function's file, named beside it, states the kernel's contract. Valid C++17.
+#pragma once
+
+#include <cstdint>
+
+#include "backend/kinds.h"
+#include "cuda/packed_weight.h"
+#include "cuda/runtime.h"
+
+namespace realm::cuda {
+
+// ---- elementwise.cu
+void launch_add(float* x, const float* y, float scale, int64_t n, Stream stream);
+void launch_scale(float* x, float factor, int64_t n, Stream stream);
+void launch_softcap(float* x, float cap, int64_t n, Stream stream);
+void launch_activate(Activation kind, float* x, int64_t n, Stream stream);
+void launch_gate(Activation kind, const float* gate, const float* up, float* out, int64_t n,
+                 Stream stream);
+void launch_scale_by_sigmoid(float* x, const float* logits, int64_t n_rows, int64_t n_cols,
+                             Stream stream);
+void launch_gather(const float* in, const int32_t* rows, float* out, int64_t n_rows, int64_t n_cols,
+                   Stream stream);
+void launch_rotate(float* x, int64_t n_rows, int64_t n_heads, int64_t head_width, const float* cos,
+                   const float* sin, int64_t half, bool interleaved, Stream stream);
+
+// ---- norm.cu
+void launch_norm(NormKind kind, const float* in, const float* weight, const float* bias, float eps,
+                 float* out, int64_t n_rows, int64_t n_cols, Stream stream);
+
+// ---- embed.cu: out[t] = scale * row tokens[t] of the table
+void launch_embed(const PackedWeight& table, const int32_t* tokens, float scale, float* out,
+                  int64_t n_rows, Stream stream);
+
+// ---- quantize.cu: rows as matrix products take them
+struct QuantizedRows {
+  int8_t* quants;  // [T, K]
+  float* scales;   // [T, K / 32, 2]: a group's scale, and its scale times the sum of its quants
+};
+void launch_quantize(const float* in, QuantizedRows out, int64_t n_rows, int64_t n_cols,
+                     Stream stream);
+struct NarrowRows {
+  uint16_t* values;  // [T, stride], padded with zeros
+  float* factors;    // [T]: a row's true values are its factor times these
+  int64_t stride;    // a multiple of 8
+};
+void launch_narrow(const float* in, NarrowRows out, bool brain, int64_t n_rows, int64_t n_cols,
+                   Stream stream);
+
+// ---- matrix products: out = in * weight^T + bias over the weight rows from `first_row` on
+//
+// With `segments` the weight is a bank: rows segments[e] .. segments[e + 1] - 1 of the input meet
+// the n_out weight rows of expert e. Without, all rows meet the same.
+struct ProductShape {
+  int64_t n_in;  // rows of the input; with segments the most there can be
+  int64_t n_out;
+  int64_t first_row;
+  const float* bias;        // [n_out] or null
+  const int32_t* segments;  // [n_experts + 1] or null
+  int64_t n_experts;        // 1 without segments
+};
+// vector_quant.cu: integer dot products, a warp for a few outputs, eight input rows at a time
+void launch_vector_quant(const PackedWeight& weight, const ProductShape& shape, QuantizedRows in,
+                         float* out, Stream stream);
+// vector_float.cu: the same in f32 for F32, F16 and BF16 weights; `in` is [T, K] f32
+void launch_vector_float(const PackedWeight& weight, const ProductShape& shape, const float* in,
+                         float* out, Stream stream);
+// matrix_quant.cu: the matrix unit on int8
+void launch_matrix_quant(const PackedWeight& weight, const ProductShape& shape, QuantizedRows in,
+                         float* out, Stream stream);
+// matrix_half.cu: the matrix unit on F16 and BF16
+void launch_matrix_half(const PackedWeight& weight, const ProductShape& shape, NarrowRows in,
+                        float* out, Stream stream);
+
+// ---- keys and values
+struct KvPages {
+  uint8_t* data;  // pages of kPageTokens tokens; the layout of a page is in kv_page.h
+  KvType type;
+  int n_kv_heads, head_width;
+};
+// A step as kernels see it; arrays on the device, planned on the host (step_plan.h).
+struct StepRows {
+  int64_t n_rows;
+  const int32_t* positions;  // [T]
+  const int32_t* slots;      // [T]: page * kPageTokens + place in the page, of the row's own token
+  const int32_t* first_pages;  // [T]: where in `pages` the row's sequence begins
+  const int32_t* pages;
+};
+// kv_store.cu
+void launch_kv_store(const KvPages& cache, const StepRows& rows, const float* k, const float* v,
+                     Stream stream);
+
+struct AttendShape {
+  int n_heads, n_kv_heads, head_width;
+  float scale, softcap;
+  int window;  // 0: none
+};
+// attention_plain.cu: f32 throughout, every cache type, any head width up to kMaxHeadWidth; the
+// oracle of the others
+void launch_attention_plain(const KvPages& cache, const StepRows& rows, const AttendShape& shape,
+                            const float* q, float* out, Stream stream);
+
+// A piece of work of the tiled kernels: `n_queries` queries from `first_query` on of one sequence,
+// where query i is row first_row + i / (heads per KV head), head i % (heads per KV head) of the
+// group, over the keys first_key .. end_key - 1. Of a split piece the result goes to `part`.
+struct AttendTile {
+  int32_t first_row, first_pos, first_page;
+  int32_t first_query, n_queries;
+  int32_t first_key, end_key;
+  int32_t part;
+};
+// attention_flash.cu: up to kFlashQueries queries to a tile; f16 and bf16 caches
+constexpr int kFlashQueries = 64;
+void launch_attention_flash(const KvPages& cache, const int32_t* pages, const AttendTile* tiles,
+                            int64_t n_tiles, const AttendShape& shape, const float* q, float* out,
+                            Stream stream);
+// attention_split.cu: up to kSplitQueries queries to a tile, kSplitKeys keys to a split; f16, bf16
+// and q8_0 caches. Parts are [n_parts, KV heads, kSplitQueries, head width + 2] f32.
+constexpr int kSplitQueries = 16;
+constexpr int kSplitKeys = 256;
+struct MergeRow {  // one query row group's parts, to be merged into `out`
+  int32_t first_row, first_query, n_queries;
+  int32_t first_part, n_parts;
+};
+void launch_attention_split(const KvPages& cache, const int32_t* pages, const AttendTile* tiles,
+                            int64_t n_tiles, const AttendShape& shape, const float* q, float* parts,
+                            Stream stream);
+void launch_attention_merge(const MergeRow* rows, int64_t n_rows, const AttendShape& shape,
+                            const float* parts, float* out, Stream stream);
+
+// ---- experts.cu
+void launch_route(float* logits, int64_t n_rows, int64_t n_experts, int64_t n_used,
+                  bool renormalize, int32_t* expert, float* weight, Stream stream);
+// Orders the T * n_used choices by expert, rows ascending within one: segments [n_experts + 1],
+// place_of[choice] is the choice's row in the ordered whole.
+void launch_sort_choices(const int32_t* expert, int64_t n_choices, int64_t n_experts,
+                         int32_t* segments, int32_t* place_of, Stream stream);
+// out[place_of[c]] = in[c / n_used]
+void launch_scatter_rows(const float* in, const int32_t* place_of, int64_t n_choices,
+                         int64_t n_used, int64_t n_cols, float* out, Stream stream);
+// out[t] = sum over the choices c of row t, experts ascending, of weight[c] * in[place_of[c]]
+void launch_combine_experts(const float* in, const int32_t* place_of, const int32_t* expert,
+                            const float* weight, int64_t n_rows, int64_t n_used, int64_t n_cols,
+                            float* out, Stream stream);
+
+// ---- choose.cu: greedy choice, the lower token on a tie; a row with a NaN gives -1
+void launch_choose_largest(const float* logits, int64_t n_rows, int64_t n_cols, int32_t* token,
+                           Stream stream);
+
+}  // namespace realm::cuda

@@ -1,0 +1,113 @@
+// Matrix products: the input is brought into the form that a weight's kernel takes once, whatever
+// the number of products, and the kernel is chosen by the number of rows.
+#include "cuda/on_device.h"
+
+namespace realm::cuda {
+
+namespace {
+
+constexpr int64_t kFewQuantRows = 8, kFewFloatRows = 4;
+// Of an expert on average: its rows are not known on the host.
+constexpr int64_t kFewExpertRows = 4;
+
+}  // namespace
+
+class CudaBackend::Inputs {
+ public:
+  Inputs(CudaBackend& backend, Matrix in) : backend_(backend), in_(in) {}
+
+  Matrix plain() const { return in_; }
+
+  const QuantizedRows& quantized() {
+    if (!quantized_.quants) {
+      const int64_t n = in_.rows * in_.cols;
+      quantized_ = {backend_.quants_.reserve_of<int8_t>(n),
+                    backend_.quant_scales_.reserve_of<float>(n / 32 * 2)};
+      launch_quantize(in_.data, quantized_, in_.rows, in_.cols, backend_.stream_);
+    }
+    return quantized_;
+  }
+
+  // Products of one group rarely differ in their kind of 16-bit float; if they do, it is made anew.
+  const NarrowRows& narrow(bool brain) {
+    if (!narrow_.values || brain != brain_) {
+      const int64_t stride = (in_.cols + 7) / 8 * 8;
+      narrow_ = {backend_.halves_.reserve_of<uint16_t>(in_.rows * stride),
+                 backend_.half_factors_.reserve_of<float>(in_.rows), stride};
+      brain_ = brain;
+      launch_narrow(in_.data, narrow_, brain, in_.rows, in_.cols, backend_.stream_);
+    }
+    return narrow_;
+  }
+
+ private:
+  CudaBackend& backend_;
+  const Matrix in_;
+  QuantizedRows quantized_{};
+  NarrowRows narrow_{};
+  bool brain_ = false;
+};
+
+void CudaBackend::multiply(const PackedWeight& weight, int64_t first_row, Vector bias, Matrix out,
+                           Inputs& inputs, const Segments& segments) {
+  const Matrix in = inputs.plain();
+  const ProductShape shape{in.rows,   out.cols,        first_row,
+                           bias.data, segments.starts, segments.n_experts};
+  const bool quantized = is_quantized(weight.packing);
+  const int64_t few = segments.starts ? kFewExpertRows * segments.n_experts
+                      : quantized     ? kFewQuantRows
+                                      : kFewFloatRows;
+  const bool by_vector = deterministic_ || in.rows <= few;
+  if (quantized && by_vector) {
+    launch_vector_quant(weight, shape, inputs.quantized(), out.data, stream_);
+  } else if (quantized) {
+    launch_matrix_quant(weight, shape, inputs.quantized(), out.data, stream_);
+  } else if (by_vector || weight.packing == Packing::kF32) {
+    launch_vector_float(weight, shape, in.data, out.data, stream_);
+  } else {
+    const bool brain = weight.packing == Packing::kBF16;
+    launch_matrix_half(weight, shape, inputs.narrow(brain), out.data, stream_);
+  }
+}
+
+void CudaBackend::run_linear(std::span<const Product> products, Matrix in) {
+  on_device([&] {
+    Inputs inputs(*this, in);
+    for (const Product& product : products) {
+      if (in.rows == 0 || product.out.cols == 0) continue;
+      multiply(packed_of(*product.weight.weight), product.weight.first_row, product.bias,
+               product.out, inputs, {});
+    }
+  });
+}
+
+void CudaBackend::run_route(Matrix logits, bool renormalize, Routing out) {
+  on_device([&] {
+    launch_route(logits.data, logits.rows, logits.cols, out.n_used, renormalize, out.expert,
+                 out.weight, stream_);
+  });
+}
+
+void CudaBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
+                              const ExpertScratch& scratch, Matrix out) {
+  on_device([&] {
+    const int64_t n = in.rows * routing.n_used;
+    auto* starts = choices_.reserve_of<int32_t>(bank.n_experts + 1 + n);
+    int32_t* place_of = starts + bank.n_experts + 1;
+    const Segments segments{starts, bank.n_experts};
+    const Matrix rows = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
+                 ups = scratch.up.first_rows(n), downs = scratch.out.first_rows(n);
+    launch_sort_choices(routing.expert, n, bank.n_experts, starts, place_of, stream_);
+    launch_scatter_rows(in.data, place_of, n, routing.n_used, in.cols, rows.data, stream_);
+    Inputs inputs(*this, rows);
+    multiply(packed_of(*bank.gate), 0, {}, gates, inputs, segments);
+    multiply(packed_of(*bank.up), 0, {}, ups, inputs, segments);
+    launch_gate(kind, gates.data, ups.data, gates.data, n * gates.cols, stream_);
+    Inputs gated(*this, gates);
+    multiply(packed_of(*bank.down), 0, {}, downs, gated, segments);
+    launch_combine_experts(downs.data, place_of, routing.expert, routing.weight, in.rows,
+                           routing.n_used, in.cols, out.data, stream_);
+  });
+}
+
+}  // namespace realm::cuda
