@@ -27,27 +27,34 @@ int64_t part_floats(const AttentionShape& shape) {
 
 }  // namespace
 
-StepRows CudaBackend::plan(const StepBatch& step) {
+CudaBackend::PlannedStep& CudaBackend::plan(const StepBatch& step) {
   std::vector<int32_t> words = plan_rows(step);
-  auto* device = rows_.reserve_of<int32_t>(static_cast<int64_t>(words.size()));
-  if (words != planned_rows_ || device != planned_at_) {
-    copy_to_device(device, words.data(), words.size() * sizeof(int32_t), stream_);
-    planned_rows_ = std::move(words);
-    planned_at_ = device;
-    n_tile_plans_ = 0;
+  for (auto& planned : planned_) {
+    if (!planned || planned->words != words) continue;
+    std::swap(planned, planned_[0]);
+    return *planned_[0];
   }
-  return rows_at(device, step.n_rows());
+  std::swap(planned_[0], planned_[1]);
+  auto& planned = planned_[0];
+  if (!planned) planned = std::make_unique<PlannedStep>(device_);
+  planned->words.clear();  // if the upload fails, nothing is planned
+  auto* device = planned->memory.reserve_of<int32_t>(static_cast<int64_t>(words.size()));
+  copy_to_device(device, words.data(), words.size() * sizeof(int32_t), stream_);
+  planned->words = std::move(words);
+  planned->rows = rows_at(device, step.n_rows());
+  planned->n_tiles = 0;
+  return *planned;
 }
 
 void CudaBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
-  on_device([&] { launch_kv_store(pages_of(cache), plan(step), k.data, v.data, stream_); });
+  on_device([&] { launch_kv_store(pages_of(cache), plan(step).rows, k.data, v.data, stream_); });
 }
 
 void CudaBackend::run_attend(const StepBatch& step, const KvLayer& cache,
                              const AttentionShape& shape, Matrix q, Matrix out) {
   on_device([&] {
     if (cache.type == KvType::kF32 || shape.head_width > kMaxTiledWidth) {
-      return launch_attention_plain(pages_of(cache), plan(step), kernel_shape(shape), q.data,
+      return launch_attention_plain(pages_of(cache), plan(step).rows, kernel_shape(shape), q.data,
                                     out.data, stream_);
     }
     attend_in_tiles(step, cache, shape, q, out);
@@ -56,35 +63,37 @@ void CudaBackend::run_attend(const StepBatch& step, const KvLayer& cache,
 
 void CudaBackend::attend_in_tiles(const StepBatch& step, const KvLayer& cache,
                                   const AttentionShape& shape, Matrix q, Matrix out) {
-  const StepRows rows = plan(step);
+  PlannedStep& planned = plan(step);
   const auto max_parts = static_cast<int64_t>(kPartBytes / sizeof(float)) / part_floats(shape);
   const TilesOnDevice& tiles =
-      plan_tiles_of(step, {static_cast<int>(shape.n_heads / shape.n_kv_heads),
-                           static_cast<int>(shape.window), deterministic_, max_parts});
+      plan_tiles_of(planned, step,
+                    {static_cast<int>(shape.n_heads / shape.n_kv_heads),
+                     static_cast<int>(shape.window), deterministic_, max_parts});
   const KvPages pages = pages_of(cache);
   const AttendShape kernel = kernel_shape(shape);
   if (tiles.n_flash > 0) {
-    launch_attention_flash(pages, rows.pages, tiles.flash, tiles.n_flash, kernel, q.data, out.data,
-                           stream_);
+    launch_attention_flash(pages, planned.rows.pages, tiles.flash, tiles.n_flash, kernel, q.data,
+                           out.data, stream_);
   }
   for (const auto& batch : tiles.splits) {
     auto* parts = parts_.reserve_of<float>(batch.n_parts * part_floats(shape));
-    launch_attention_split(pages, rows.pages, batch.tiles, batch.n_tiles, kernel, q.data, parts,
-                           stream_);
+    launch_attention_split(pages, planned.rows.pages, batch.tiles, batch.n_tiles, kernel, q.data,
+                           parts, stream_);
     launch_attention_merge(batch.merges, batch.n_merges, kernel, parts, out.data, stream_);
   }
 }
 
 // The tiles of a kind of layer: planned for the first layer of the kind in a step, then found
 // again.
-const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(const StepBatch& step,
+const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planned,
+                                                             const StepBatch& step,
                                                              const TileOptions& options) {
-  for (size_t i = 0; i < n_tile_plans_; ++i) {
-    if (tile_plans_[i]->options == options) return *tile_plans_[i];
+  for (size_t i = 0; i < planned.n_tiles; ++i) {
+    if (planned.tiles[i]->options == options) return *planned.tiles[i];
   }
-  if (n_tile_plans_ == tile_plans_.size())
-    tile_plans_.push_back(std::make_unique<TilesOnDevice>(device_));
-  TilesOnDevice& tiles = *tile_plans_[n_tile_plans_++];
+  if (planned.n_tiles == planned.tiles.size())
+    planned.tiles.push_back(std::make_unique<TilesOnDevice>(device_));
+  TilesOnDevice& tiles = *planned.tiles[planned.n_tiles];
   tiles.options = options;
   const AttendPlan plan = plan_tiles(step, options);
   std::vector<std::byte> bytes;
@@ -110,6 +119,7 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(const StepBatch& st
                             reinterpret_cast<const MergeRow*>(base + places[i].second),
                             static_cast<int64_t>(batch.merges.size()), batch.n_parts});
   }
+  ++planned.n_tiles;
   return tiles;
 }
 

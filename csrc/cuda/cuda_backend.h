@@ -88,9 +88,21 @@ class CudaBackend final : public Backend {
     std::vector<Split> splits;
   };
 
+  // A step's rows and tiles as they lie on the device. Layers with a window may have pages of their
+  // own, so a step has up to two of these.
+  struct PlannedStep {
+    explicit PlannedStep(int device) : memory(device) {}
+    std::vector<int32_t> words;  // what `memory` holds
+    Scratch memory;
+    StepRows rows{};
+    std::vector<std::unique_ptr<TilesOnDevice>> tiles;
+    size_t n_tiles = 0;  // of them planned for this step
+  };
+
   const int32_t* upload_tokens(std::span<const int32_t> tokens);
-  StepRows plan(const StepBatch& step);
-  const TilesOnDevice& plan_tiles_of(const StepBatch& step, const TileOptions& options);
+  PlannedStep& plan(const StepBatch& step);
+  const TilesOnDevice& plan_tiles_of(PlannedStep& planned, const StepBatch& step,
+                                     const TileOptions& options);
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 
@@ -100,14 +112,10 @@ class CudaBackend final : public Backend {
   Stream stream_ = nullptr;
   std::string lost_;  // empty while the device works
 
-  Scratch tokens_{device_}, rows_{device_}, parts_{device_};
+  Scratch tokens_{device_}, parts_{device_};
   Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};
   Scratch choices_{device_};
-  // What rows_ holds and where, and the tiles that were planned for it.
-  std::vector<int32_t> planned_rows_;
-  const int32_t* planned_at_ = nullptr;
-  std::vector<std::unique_ptr<TilesOnDevice>> tile_plans_;
-  size_t n_tile_plans_ = 0;
+  std::unique_ptr<PlannedStep> planned_[2];  // the one used last stands first
 };
 
 }  // namespace realm::cuda
