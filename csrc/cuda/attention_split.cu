@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(kThreads)
   const int kv_head = static_cast<int>(blockIdx.y), width = shape.head_width;
   const HeadPages head = head_pages(cache, pages + tile.first_page, kv_head);
   auto* stages = reinterpret_cast<uint16_t*>(shared) + warp_index() * 4 * kStepValues<kWidth>;
-  const int first_step = tile.first_key / kKeys + warp_index();
+  // A warp's steps are absolute too: which warp adds a key must not depend on the tile's first.
+  const int first_step = tile.first_key / kKeys / kWarps * kWarps + warp_index();
   const int end_step = div_up(tile.end_key, kKeys);
   const auto stage_of = [&](int step) {
     return stages + (step - first_step) / kWarps % 2 * 2 * kStepValues<kWidth>;
