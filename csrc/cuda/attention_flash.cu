@@ -17,8 +17,11 @@ constexpr int kKeys = kWidth > 128 ? 32 : 64;
 template <int kWidth>
 constexpr int kTileValues = kKeys<kWidth> * (kWidth + 8);  // of keys or of values, in a stage
 
+template <int kWidth>
+constexpr size_t kStageBytes = 2 * 2 * kTileValues<kWidth> * sizeof(uint16_t);
+
 template <class Cache, int kWidth>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     attention_flash_kernel(KvPages cache, const int32_t* pages, const AttendTile* tiles,
                            AttendShape shape, const float* q, float* out) {
   constexpr int kStep = kKeys<kWidth>;
@@ -42,10 +45,12 @@ __global__ void __launch_bounds__(kThreads)
   };
 
   load(first_step);
-  QueryTile<typename Cache::Format, kWidth> queries;
+  using Queries = QueryTile<typename Cache::Format, kWidth>;
+  Queries queries;
   const int index = warp_index() * 16 + lane_index() / 4;
   queries.begin(place_query(tile, shape, kv_head, index),
-                place_query(tile, shape, kv_head, index + 8), q, shape.head_width);
+                place_query(tile, shape, kv_head, index + 8), q, shape.head_width,
+                shared + kStageBytes<kWidth> + warp_index() * Queries::kSharedBytes);
   for (int step = first_step; step < end_step; ++step) {
     await_copies<0>();
     __syncthreads();  // the step's keys are here, and everyone is done with the other stage
@@ -81,7 +86,9 @@ void launch_attention_flash(const KvPages& cache, const int32_t* pages, const At
   with_cache(cache.type, [&](auto type) {
     with_width(shape.head_width, [&](auto width) {
       constexpr int kWidth = decltype(width)::kValue;
-      constexpr size_t kSharedBytes = 2 * 2 * kTileValues<kWidth> * sizeof(uint16_t);
+      using Queries = QueryTile<HalfFormat, kWidth>;
+      constexpr size_t kSharedBytes =
+          kStageBytes<kWidth> + kThreads / kWarp * Queries::kSharedBytes;
       REALM_LAUNCH((attention_flash_kernel<decltype(type), kWidth>), grid, dim3(kThreads),
                    kSharedBytes, stream, cache, pages, tiles, shape, q, out);
     });

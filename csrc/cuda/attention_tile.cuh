@@ -107,27 +107,35 @@ REALM_DEVICE QueryPlace place_query(const AttendTile& tile, const AttendShape& s
 template <class Format, int kWidth>
 struct QueryTile {
   static constexpr int kSteps = kWidth / 16;  // of the matrix unit along the head
+  // Fragments of wide heads stay in shared memory: registers hold their sums already.
+  static constexpr bool kSharedQuery = kWidth > 128;
+  static constexpr int kSharedBytes = kSharedQuery ? kSteps * kWarp * 16 : 0;  // of a warp
   static constexpr float kLog2e = 1.4426950408889634f;
 
-  QueryPlace place[2];        // of the queries g and g + 8
-  uint32_t query[kSteps][4];  // as fragments
-  float out[kWidth / 8][4];   // weighted values, not yet divided
-  float top[2], total[2];     // largest score in units of log2, sum of the weights
+  QueryPlace place[2];                           // of the queries g and g + 8
+  Words4* shared_query;                          // [kSteps, lanes]: each lane reads back its own
+  uint32_t query[kSharedQuery ? 1 : kSteps][4];  // as fragments
+  float out[kWidth / 8][4];                      // weighted values, not yet divided
+  float top[2], total[2];  // largest score in units of log2, sum of the weights
 
-  REALM_DEVICE void begin(const QueryPlace& low, const QueryPlace& high, const float* q,
-                          int width) {
+  REALM_DEVICE void begin(const QueryPlace& low, const QueryPlace& high, const float* q, int width,
+                          void* shared) {
     place[0] = low;
     place[1] = high;
+    shared_query = static_cast<Words4*>(shared);
     REALM_UNROLL
     for (int step = 0; step < kSteps; ++step) {
+      Words4 words;
       REALM_UNROLL
       for (int i = 0; i < 4; ++i) {
         const int d = step * 16 + lane_index() % 4 * 2 + 8 * (i / 2);
         const QueryPlace& at = place[i % 2];
         const float x = at.at >= 0 && d < width ? q[at.at + d] : 0.0f;
         const float y = at.at >= 0 && d + 1 < width ? q[at.at + d + 1] : 0.0f;
-        query[step][i] = narrow_pair<Format>(x, y);
+        words.w[i] = narrow_pair<Format>(x, y);
+        if (!kSharedQuery) query[kSharedQuery ? 0 : step][i] = words.w[i];
       }
+      if (kSharedQuery) shared_query[step * kWarp + lane_index()] = words;
     }
     REALM_UNROLL
     for (int n = 0; n < kWidth / 8; ++n) {
@@ -147,14 +155,19 @@ struct QueryTile {
     for (int n = 0; n < kKeys / 8; ++n) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
     REALM_UNROLL
     for (int step = 0; step < kSteps; ++step) {
+      uint32_t a[4];
+      const Words4 words = kSharedQuery ? shared_query[step * kWarp + lane] : Words4{};
+      REALM_UNROLL
+      for (int i = 0; i < 4; ++i)
+        a[i] = kSharedQuery ? words.w[i] : query[kSharedQuery ? 0 : step][i];
       REALM_UNROLL
       for (int n = 0; n < kKeys / 8; n += 2) {
         uint32_t pair[4];
         load_matrices(pair, keys + (n * 8 + lane / 16 * 8 + lane % 8) * (kWidth + 8) + step * 16 +
                                 lane / 8 % 2 * 8);
         const uint32_t b0[2] = {pair[0], pair[1]}, b1[2] = {pair[2], pair[3]};
-        multiply_add<Format>(s[n], query[step], b0);
-        multiply_add<Format>(s[n + 1], query[step], b1);
+        multiply_add<Format>(s[n], a, b0);
+        multiply_add<Format>(s[n + 1], a, b1);
       }
     }
     const float to_log2 = shape.softcap > 0 ? kLog2e : shape.scale * kLog2e;

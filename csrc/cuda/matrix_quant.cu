@@ -92,7 +92,7 @@ REALM_DEVICE void add_group(float (&sums)[4], const Stage<kRows>& stage, const u
 }
 
 template <class Codec, int kTilesDown>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     matrix_quant_kernel(PackedWeight w, ProductShape shape, QuantizedRows in, float* out) {
   constexpr int kRows = 16 * kTilesDown;
   REALM_DYNAMIC_SHARED(shared);

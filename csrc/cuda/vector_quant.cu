@@ -75,7 +75,7 @@ REALM_DEVICE void vector_rows(const PackedWeight& w, const ProductShape& shape,
 }
 
 template <class Codec>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     vector_quant_kernel(PackedWeight w, ProductShape shape, QuantizedRows in, float* out) {
   const ProductRows rows = rows_of(shape);
   const int64_t first_out = (int64_t{blockIdx.x} * kWarps + warp_index()) * kPerWarp;
