@@ -17,7 +17,22 @@ if(REALM_CUDA STREQUAL "EMULATED")
   return()  # csrc/CMakeLists.txt asks for the sources in its own folder
 endif()
 
-check_language(CUDA)
+if(REALM_CUDA_FROM_PYPI)
+  # The compiler of the package cuda-toolkit, in the environment of the Python that builds. It finds its own headers;
+  # libraries it must be told of.
+  find_package(Python REQUIRED COMPONENTS Interpreter)
+  execute_process(
+    COMMAND ${Python_EXECUTABLE} -c "import nvidia; print(nvidia.__path__[0])"
+    OUTPUT_VARIABLE nvidia OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
+  set(toolkit ${nvidia}/cu13)
+  if(failed OR NOT EXISTS ${toolkit}/bin/nvcc)
+    message(FATAL_ERROR "REALM_CUDA_FROM_PYPI: the package cuda-toolkit[nvcc,nvvm,crt,cudart,cccl]==13.0.2 is missing")
+  endif()
+  set(CMAKE_CUDA_COMPILER ${toolkit}/bin/nvcc)
+  set(ENV{LIBRARY_PATH} ${toolkit}/lib:$ENV{LIBRARY_PATH})
+else()
+  check_language(CUDA)
+endif()
 if(NOT CMAKE_CUDA_COMPILER)
   if(REALM_CUDA STREQUAL "ON")
     message(FATAL_ERROR "REALM_CUDA=ON, but no working CUDA compiler was found; put nvcc on the PATH or set CUDACXX")
