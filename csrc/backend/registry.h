@@ -47,7 +47,7 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads,
 std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic);
 
 // By name: "cpu", "cuda", "cuda:1", or "auto", which is the CPU until the CUDA kernels have been
-// run on hardware; `n_threads` and `activations` are the CPU's. Throws kDevice for a device that is
+// run on hardware. `n_threads` and `activations` are the CPU's. Throws kDevice for a device that is
 // not there, kInvalidRequest for a name that means nothing.
 std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads = 0,
                                       ActivationKind activations = ActivationKind::kInt8);

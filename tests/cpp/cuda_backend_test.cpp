@@ -88,11 +88,11 @@ TEST(steps_of_a_size_that_was_seen_allocate_nothing) {
     const auto model = load(name, "cuda");
     SoloSequence sequence(model, {.kv_type = KvType::kF16, .max_tokens = 120});
     Floats logits(static_cast<size_t>(model->config().n_vocab));
-    sequence.append(some_tokens(40), 1, logits.data());
+    sequence.append(some_tokens(20), 1, logits.data());
     sequence.append(some_tokens(1), 1, logits.data());
     const uint64_t before = simt::device_state().n_allocations;
-    for (int i = 0; i < 10; ++i) sequence.append(some_tokens(1), 1, logits.data());
-    sequence.append(some_tokens(40), 1, logits.data());
+    for (int i = 0; i < 4; ++i) sequence.append(some_tokens(1), 1, logits.data());
+    sequence.append(some_tokens(20), 1, logits.data());
     EXPECT_EQ(simt::device_state().n_allocations, before);
   }
 }
@@ -173,7 +173,7 @@ Floats run_schedule(const std::string& name, const std::vector<std::vector<Part>
 }  // namespace
 
 TEST(a_deterministic_sequence_has_the_bits_it_has_alone) {
-  for (const char* name : {"forward/gemma2-window", "forward/mixtral-8-experts", "quant/Q4_K_M"}) {
+  for (const char* name : {"forward/gemma2-window", "forward/mixtral-8-experts", "forward/type-MXFP4"}) {
     const Floats alone = run_schedule(name, {{{0, 50}}});
     const Floats company = run_schedule(
         name, {{{1, 7}}, {{0, 20}, {1, 1}}, {{1, 12}, {0, 1}}, {{0, 3}, {1, 30}}, {{0, 26}}});
