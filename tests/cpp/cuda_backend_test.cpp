@@ -37,7 +37,7 @@ struct Device {
 
 Tokens some_tokens(size_t n) {
   Tokens tokens(n);
-  for (size_t i = 0; i < n; ++i) tokens[i] = static_cast<int32_t>(3 + i * 7 % 80);
+  for (size_t i = 0; i < n; ++i) tokens[i] = static_cast<int32_t>(3 + i * 7 % 25);
   return tokens;
 }
 
@@ -70,7 +70,7 @@ TEST(a_lost_device_fails_its_requests_and_nobody_else) {
   const auto cuda = load("arch/llama/model-f32", "cuda"), cpu = load("arch/llama/model-f32", "cpu");
   const Tokens tokens = some_tokens(6);
   Floats logits(6 * static_cast<size_t>(cuda->config().n_vocab));
-  SoloSequence sequence(cuda, {.kv_type = KvType::kF16, .max_tokens = 40});
+  SoloSequence sequence(cuda, {.kv_type = KvType::kF16, .max_tokens = 40, .adapters = {}});
   sequence.append(tokens, 6, logits.data());
   simt::device_state().fail_launch_in = 9;
   EXPECT_ERROR(kDevice, { sequence.append(tokens, 6, logits.data()); });
@@ -78,15 +78,15 @@ TEST(a_lost_device_fails_its_requests_and_nobody_else) {
   simt::device_state().lost = false;  // the backend stays lost all the same
   const std::string text = EXPECT_ERROR(kDevice, { sequence.append(tokens, 6, logits.data()); });
   EXPECT(test::contains(text, "was lost"));
-  SoloSequence(cpu, {.max_tokens = 40}).append(tokens, 6, logits.data());
-  SoloSequence(load("arch/llama/model-f32", "cuda"), {.max_tokens = 40})
+  SoloSequence(cpu, {.max_tokens = 40, .adapters = {}}).append(tokens, 6, logits.data());
+  SoloSequence(load("arch/llama/model-f32", "cuda"), {.max_tokens = 40, .adapters = {}})
       .append(tokens, 6, logits.data());
 }
 
 TEST(steps_of_a_size_that_was_seen_allocate_nothing) {
   for (const char* name : {"quant/Q4_K_M", "arch/mixtral/model-f32"}) {
     const auto model = load(name, "cuda");
-    SoloSequence sequence(model, {.kv_type = KvType::kF16, .max_tokens = 120});
+    SoloSequence sequence(model, {.kv_type = KvType::kF16, .max_tokens = 120, .adapters = {}});
     Floats logits(static_cast<size_t>(model->config().n_vocab));
     sequence.append(some_tokens(20), 1, logits.data());
     sequence.append(some_tokens(1), 1, logits.data());
@@ -102,7 +102,7 @@ TEST(memory_returns_when_models_end) {
   for (int i = 0; i < 3; ++i) {
     const auto model = load("forward/llama-biases", "cuda");
     Floats logits(static_cast<size_t>(model->config().n_vocab));
-    SoloSequence(model, {.max_tokens = 9}).append(some_tokens(9), 1, logits.data());
+    SoloSequence(model, {.max_tokens = 9, .adapters = {}}).append(some_tokens(9), 1, logits.data());
     EXPECT(simt::device_state().used_bytes > before);
   }
   EXPECT_EQ(simt::device_state().used_bytes, before);
@@ -173,7 +173,8 @@ Floats run_schedule(const std::string& name, const std::vector<std::vector<Part>
 }  // namespace
 
 TEST(a_deterministic_sequence_has_the_bits_it_has_alone) {
-  for (const char* name : {"forward/gemma2-window", "forward/mixtral-8-experts", "forward/type-MXFP4"}) {
+  for (const char* name :
+       {"forward/gemma2-window", "forward/mixtral-8-experts", "forward/type-MXFP4"}) {
     const Floats alone = run_schedule(name, {{{0, 50}}});
     const Floats company = run_schedule(
         name, {{{1, 7}}, {{0, 20}, {1, 1}}, {{1, 12}, {0, 1}}, {{0, 3}, {1, 30}}, {{0, 26}}});

@@ -37,7 +37,7 @@ Floats logits(const std::shared_ptr<Model>& model, const Tokens& tokens, KvType 
               int64_t chunk) {
   const auto n = static_cast<int64_t>(tokens.size());
   Floats values(static_cast<size_t>(n * model->config().n_vocab));
-  SoloSequence(model, {.kv_type = type, .max_tokens = n, .chunk_rows = chunk})
+  SoloSequence(model, {.kv_type = type, .max_tokens = n, .chunk_rows = chunk, .adapters = {}})
       .append(tokens, n, values.data());
   return values;
 }
