@@ -16,8 +16,9 @@
 namespace realm::simt {
 
 constexpr int kWarp = 32;
-constexpr size_t kSlotBytes = 64;                   // of what a lane shows to its warp at a time
-constexpr size_t kSharedBytes = size_t{99} << 10;  // of a block, on the smallest device we build for
+constexpr size_t kSlotBytes = 64;  // of what a lane shows to its warp at a time
+constexpr size_t kSharedBytes = size_t{99}
+                                << 10;  // of a block, on the smallest device we build for
 
 struct Index {
   unsigned x = 1, y = 1, z = 1;
