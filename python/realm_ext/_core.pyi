@@ -633,7 +633,10 @@ class Model:
         progress: collections.abc.Callable[[int, int], None] | None = None,
         merge: collections.abc.Sequence[
             tuple[
-                str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+                str
+                | os.PathLike[str]
+                | typing_extensions.Buffer
+                | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
                 typing.SupportsFloat | typing.SupportsIndex,
             ]
         ] = [],
@@ -1104,7 +1107,10 @@ def formats() -> list[Format]:
 def load_adapter(
     model: Model,
     name: str,
-    source: str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+    source: str
+    | os.PathLike[str]
+    | typing_extensions.Buffer
+    | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
     *,
     strict: bool = True,
     config: str | None = None,
@@ -1122,7 +1128,10 @@ def merge_adapter(
     base: str | os.PathLike[str] | typing_extensions.Buffer,
     adapters: collections.abc.Sequence[
         tuple[
-            str | os.PathLike[str] | typing_extensions.Buffer | dict[str, numpy.typing.NDArray],
+            str
+            | os.PathLike[str]
+            | typing_extensions.Buffer
+            | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
             typing.SupportsFloat | typing.SupportsIndex,
         ]
     ],
