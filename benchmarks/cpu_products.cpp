@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <random>
 #include <sstream>
@@ -131,19 +132,27 @@ class Pass {
   std::vector<float> in_, out_;
 };
 
-// Median and least seconds of passes that take about `budget` together.
-std::pair<double, double> measured(Pass& pass, double budget) {
-  std::vector<double> seconds;
+// Of passes that take about a second together. Where other programs hold the processors, only the
+// processors' own time says what the code is worth.
+struct Seconds {
+  double median, least, least_of_processors;
+};
+
+Seconds measured(Pass& pass) {
+  constexpr double kBudget = 1.0;
+  std::vector<double> seconds, of_processors;
   pass.run();
-  for (double total = 0; seconds.size() < 3 || (total < budget && seconds.size() < 101);) {
+  for (double total = 0; seconds.size() < 3 || (total < kBudget && seconds.size() < 101);) {
     const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t before = std::clock();
     pass.run();
+    of_processors.push_back(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC);
     seconds.push_back(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     total += seconds.back();
   }
   std::ranges::sort(seconds);
-  return {seconds[seconds.size() / 2], seconds[0]};
+  return {seconds[seconds.size() / 2], seconds[0], *std::ranges::min_element(of_processors)};
 }
 
 }  // namespace
@@ -161,16 +170,16 @@ int main(int argc, char** argv) {
   std::printf("at most: %.1f GB/s read, %.0f G int8 MAC/s, %.0f G f32 MAC/s\n",
               most.read_bytes_per_s * 1e-9, most.int8_macs_per_s * 1e-9,
               most.f32_macs_per_s * 1e-9);
-  std::printf("rows      ms   least   G MAC/s  of int8   GB/s  of read   rows/s\n");
+  std::printf("rows      ms   least  processors   G MAC/s  of int8   GB/s  of read   rows/s\n");
   for (std::string field; std::getline(list, field, ',');) {
     const int64_t rows = std::atoi(field.c_str());
     Pass pass(*backend, model, rows);
-    const auto [median, least] = measured(pass, 1.0);
+    const auto [median, least, of_processors] = measured(pass);
     const double macs = pass.weights() * static_cast<double>(rows) / median;
     const double bandwidth = pass.bytes() / median;
-    std::printf("%4lld %8.2f %7.2f %8.0f %7.0f %% %6.1f %7.0f %% %8.0f\n",
-                static_cast<long long>(rows), median * 1e3, least * 1e3, macs * 1e-9,
-                100 * macs / most.int8_macs_per_s, bandwidth * 1e-9,
+    std::printf("%4lld %8.2f %7.2f %11.2f %8.0f %7.0f %% %6.1f %7.0f %% %8.0f\n",
+                static_cast<long long>(rows), median * 1e3, least * 1e3, of_processors * 1e3,
+                macs * 1e-9, 100 * macs / most.int8_macs_per_s, bandwidth * 1e-9,
                 100 * bandwidth / most.read_bytes_per_s, static_cast<double>(rows) / median);
   }
 }

@@ -32,14 +32,12 @@ struct NextBlocks {
 // Quantized products of one weight with one input.
 class QuantizedProduct {
  public:
-  QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts,
-                   PathCounts& counts)
+  QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts)
       : kernels_(kernels),
         product_(product),
         weight_(as_cpu(*product.weight.weight)),
         layout_(panel_layout(weight_.format())),
-        acts_(acts),
-        counts_(counts) {}
+        acts_(acts) {}
 
   void run(int64_t first, int64_t n) {
     if (weight_.is_packed() && layout_.packed && acts_.in().rows <= kMaxFusedInput) {
@@ -47,6 +45,12 @@ class QuantizedProduct {
     } else {
       run_slabs(first, n);
     }
+  }
+
+  void add_to(PathCounts& counts) const {
+    counts.fused.fetch_add(fused_calls_, std::memory_order_relaxed);
+    counts.slab.fetch_add(slab_calls_, std::memory_order_relaxed);
+    counts.tail.fetch_add(tail_calls_, std::memory_order_relaxed);
   }
 
  private:
@@ -66,7 +70,7 @@ class QuantizedProduct {
       while (!table[r]) --r;
       table[r](weight_.panel(panel), acts_at(0, row), rows, weight_.n_blocks(), sums);
       write_sums(product_, sums, row, r, panel, 1);
-      counts_.fused.fetch_add(1, std::memory_order_relaxed);
+      ++fused_calls_;
       row += r;
     }
   }
@@ -102,7 +106,6 @@ class QuantizedProduct {
                       NextBlocks& next, float* sums) {
     const int64_t n_tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
     const int subs = filled_subs(block), start = start_place();
-    uint64_t whole = 0, part = 0;
     for (int64_t row = 0, t = 1; row < rows; ++t) {
       const int64_t end = rows * t / n_tiles;
       next.fetch(next.lines * t / n_tiles);
@@ -111,12 +114,10 @@ class QuantizedProduct {
         while (!tiles()[r][panels]) --r;
         tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
                            sums + row * panels * kPanelRows);
-        ++(r == kMaxTileRows && panels == most_panels() ? whole : part);
+        ++(r == kMaxTileRows && panels == most_panels() ? slab_calls_ : tail_calls_);
         row += r;
       }
     }
-    counts_.slab.fetch_add(whole, std::memory_order_relaxed);
-    counts_.tail.fetch_add(part, std::memory_order_relaxed);
   }
 
   // What is unpacked after a block: the panels' next block, or the first one of the next panels.
@@ -184,7 +185,7 @@ class QuantizedProduct {
   const CpuWeight& weight_;
   const PanelLayout& layout_;
   const Activations& acts_;
-  PathCounts& counts_;
+  uint64_t fused_calls_ = 0, slab_calls_ = 0, tail_calls_ = 0;
 };
 
 }  // namespace
@@ -192,7 +193,9 @@ class QuantizedProduct {
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
                                const Activations& acts, int64_t first, int64_t n,
                                PathCounts& counts) {
-  QuantizedProduct(kernels, product, acts, counts).run(first, n);
+  QuantizedProduct quantized(kernels, product, acts);
+  quantized.run(first, n);
+  quantized.add_to(counts);
 }
 
 }  // namespace realm::cpu
