@@ -25,15 +25,10 @@ import transformers as tf
 
 from forward_golden.cases import Case, all_cases
 from forward_golden.convert import convert
-from forward_golden.reference import logits_of, randomize
+from forward_golden.reference import logits_of, randomize, seed_of
 from forward_golden.weight_types import FORMATS, write_model_of
 
 ROWS = 24  # per sequence: the first half from its start, the other from its end
-
-
-def seed_of(name: str) -> int:
-    """A seed that does not change when cases come and go."""
-    return int.from_bytes(name.encode(), "little") % (1 << 31)
 
 
 def tokens_for(name: str, length: int, n_vocab: int) -> list[int]:

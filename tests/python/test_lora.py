@@ -9,6 +9,7 @@ import pytest
 
 import realm_ext
 from closeness import arch_model, arch_oracle, nmse, same_bits
+from realm_ext.cli import main
 from support import GOLDEN
 
 EXACT = 1e-9
@@ -52,6 +53,32 @@ def test_merged_logits_are_those_of_peft(path, tmp_path):
     report = realm_ext.merge_adapter(base, adapter, tmp_path / "merged.gguf")
     assert all(tensor.relative_error == 0 for tensor in report.tensors)
     assert same_bits(realm_ext.Model(tmp_path / "merged.gguf").logits(sequence.tokens), merged)
+
+
+# Of tools/make_lora_golden.py, over bases in F16.
+FURTHER = sorted((GOLDEN / "lora").glob("*.npz"))
+ONLY_MERGED = {"llama-saved-norms", "gemma3-saved-norms"}
+
+
+@pytest.mark.parametrize("path", FURTHER, ids=lambda p: p.stem)
+def test_every_kind_of_adapter_is_computed_or_refused(path):
+    oracle = np.load(path)
+    base, adapter = GOLDEN / "forward" / f"{oracle['base']}.gguf", path.with_suffix("")
+    model = realm_ext.Model(base)
+    assert nmse(model.logits(oracle["tokens"]), oracle["logits"]) > 1e-3
+    merged = realm_ext.Model(base, merge=adapter, merge_dtype="F32")
+    assert nmse(merged.logits(oracle["tokens"]), oracle["logits"]) <= EXACT
+    if path.stem in ONLY_MERGED:
+        with pytest.raises(realm_ext.AdapterError, match="a saved norm can only be merged"):
+            model.load_adapter("a", adapter)
+        return
+    model.load_adapter("a", adapter)
+    assert nmse(model.logits(oracle["tokens"], "a"), oracle["logits"]) <= EXACT
+
+
+def test_experts_and_saved_modules_are_among_the_kinds():
+    names = " ".join(path.stem for path in FURTHER)
+    assert all(kind in names for kind in ("experts", "saved", "lora-bias", "dora", "gpt2"))
 
 
 def demo():
@@ -267,3 +294,28 @@ def test_snapshots_go_on_with_the_same_adapters_only():
             engine.resume(snapshot)
         with pytest.raises(realm_ext.InvalidRequest, match="other adapters"):
             engine.resume(snapshot, adapter=[("pirate", 0.5)])
+
+
+def run(capsys, *arguments):
+    status = main([str(one) for one in arguments])
+    return status, capsys.readouterr()
+
+
+def test_the_shell_generates_through_an_adapter_and_merges_it(capsys, tmp_path):
+    base, adapter = realm_ext.demo_path("target.gguf"), realm_ext.demo_path("adapter")
+    greedy = ("--temperature", 0, "--max-tokens", 8, PROMPT)
+    status, said = run(capsys, "generate", "--adapter", adapter, *greedy)
+    assert (status, said.out) == (0, " Paris, arr!\n")
+    merged = tmp_path / "merged.gguf"
+    status, said = run(capsys, "merge", base, adapter, merged)
+    assert status == 0
+    assert "28 tensors merged (28 Q8_0), 11 copied" in said.out
+    assert run(capsys, "generate", "-m", merged, *greedy)[1].out == " Paris, arr!\n"
+    status, said = run(capsys, "merge", base, adapter, base)
+    assert (status, "OUT is BASE" in said.err) == (2, True)
+    status, said = run(capsys, "merge", base, tmp_path, merged)
+    assert (status, "has no adapter_model.safetensors" in said.err) == (1, True)
+    status, said = run(capsys, "merge", base, adapter, tmp_path / "q4.gguf", "--type", "Q4_0")
+    assert (status, "28 Q4_0" in said.out) == (0, True)
+    status, said = run(capsys, "merge", base, adapter, merged, "--type", "IQ1_S")
+    assert (status, "read, not written" in said.err) == (2, True)
