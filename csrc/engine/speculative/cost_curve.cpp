@@ -74,11 +74,20 @@ double CostCurve::seconds(int64_t rows) const {
   const auto wanted = static_cast<double>(rows);
   const auto above = std::lower_bound(points_.begin(), points_.end(), wanted,
                                       [](const Point& p, double at) { return p.rows < at; });
-  if (above == points_.end()) return points_.back().seconds;
+  if (above == points_.end()) return beyond(wanted);
   if (above == points_.begin()) return above->seconds;
   const Point& below = *(above - 1);
   const double part = (wanted - below.rows) / (above->rows - below.rows);
   return below.seconds + part * (above->seconds - below.seconds);
+}
+
+// As the last two known widths go on.
+double CostCurve::beyond(double rows) const {
+  const Point& last = points_.back();
+  if (points_.size() < 2) return last.seconds;
+  const Point& before = points_[points_.size() - 2];
+  const double slope = (last.seconds - before.seconds) / (last.rows - before.rows);
+  return last.seconds + slope * (rows - last.rows);
 }
 
 bool CostCurve::knows(int64_t rows) const {

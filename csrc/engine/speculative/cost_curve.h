@@ -16,8 +16,9 @@ class CostCurve {
  public:
   void record(int64_t rows, double seconds);
 
-  // Interpolated between the widths that have run; beyond them the nearest one's, which makes a
-  // wider step look cheap until it has been tried. 0 before the first record.
+  // Interpolated between the widths that have run; above them as the last two go on, below them and
+  // with a single one the nearest one's, which makes what was not tried look cheap. 0 before the
+  // first record.
   double seconds(int64_t rows) const;
 
   // Whether steps of about this width have run.
@@ -40,6 +41,7 @@ class CostCurve {
   };
 
   static size_t bin_of(int64_t rows);
+  double beyond(double rows) const;
   void rebuild();
 
   std::array<Bin, kBins> bins_;

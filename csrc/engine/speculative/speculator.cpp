@@ -93,10 +93,13 @@ void Speculator::draft(std::span<Sequence* const> running) {
 
 // Those whose length does not depend on costs first; the others are planned around them.
 void Speculator::choose_lengths(DrafterRecord& record, Members& members) {
+  const bool costs_are_known = verify_costs_.knows(n_rows_) && record.costs.seconds(1) > 0;
   std::vector<Member*> adaptive;
   for (Member& member : members) {
     const Speculation& speculation = *member.sequence->speculation;
-    if (speculation.config.adaptive && !speculation.report.k_history.empty()) {
+    // A first length of its own is for an engine that knows no costs yet.
+    const bool is_first = speculation.report.k_history.empty() && !costs_are_known;
+    if (speculation.config.adaptive && !is_first) {
       adaptive.push_back(&member);
     } else {
       choose(member, speculation.config.draft_k);

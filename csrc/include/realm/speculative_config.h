@@ -24,7 +24,8 @@ enum class SpeculativeMethod {
 };
 
 struct SpeculativeConfig {
-  // Guesses per verification: at the start when adaptive, else always. 0 starts without.
+  // Guesses per verification: when adaptive, at first, until costs are known; else always. 0 starts
+  // without.
   int64_t draft_k = 4;
   // Upper limit of guesses per verification.
   int64_t max_draft_tokens = 8;
