@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kSweepBytes = 384 << 10;  // quantized activations of a sweep: they stay in L2
 constexpr int64_t kMaxSweepRows = 512;
+constexpr int64_t kStretchBytes = 384 << 10;  // packed weights that every sweep goes over
 
 // Packed blocks that are wanted soon: fetched a few lines at a time, between tiles, since all at
 // once hold up the loads that hit the caches.
@@ -75,7 +76,18 @@ class QuantizedProduct {
     }
   }
 
+  // Rows by sweeps whose activations stay in L2, panels by stretches whose packed bits do: each
+  // sweep but the first finds a stretch's weights there.
   void run_slabs(int64_t first, int64_t n) {
+    const int64_t panel_bytes = kPanelRows * weight_.n_blocks() * weight_.format().block_bytes;
+    const int64_t stretch =
+        std::max<int64_t>(1, kStretchBytes / (kMaxTilePanels * panel_bytes)) * kMaxTilePanels;
+    for (int64_t p = first; p < first + n; p += stretch) {
+      run_stretch(p, std::min(stretch, first + n - p));
+    }
+  }
+
+  void run_stretch(int64_t first, int64_t n) {
     const int64_t rows = acts_.in().rows, blocks = n_blocks();
     const auto most = std::clamp<int64_t>(
         kSweepBytes / (blocks * static_cast<int64_t>(act_bytes())), kMaxTileRows, kMaxSweepRows);
