@@ -42,6 +42,13 @@ void* operator new(std::size_t bytes) {
 void* operator new[](std::size_t bytes) {
   return operator new(bytes);
 }
+// Used by std::stable_sort; a sanitizer would serve it from elsewhere than the delete below
+// expects.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory != nullptr) note(static_cast<int64_t>(REALM_USABLE_BYTES(memory)));
+  return memory;
+}
 void operator delete(void* memory) noexcept {
   release(memory);
 }
