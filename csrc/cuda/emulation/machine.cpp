@@ -1,6 +1,7 @@
 #include "cuda/emulation/machine.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -43,6 +44,9 @@ struct Thread {
 struct Barrier {
   int n_arrived = 0;
   unsigned generation = 0;
+  // What the thread sanitizer sees threads meet at, turn by turn: whoever is first at the next
+  // barrier must not seem to have been at this one.
+  char meeting[2] = {};
 };
 
 struct Warp {
@@ -89,17 +93,18 @@ void copy_unseen(void* to, const void* from, size_t n) {
 void wait(Barrier& barrier, int n, const char* name, bool orders_memory) {
   Machine& m = machine();
   Thread& me = *m.running;
-  if (orders_memory) REALM_TSAN_RELEASE(&barrier);
   const unsigned generation = barrier.generation;
+  if (orders_memory) REALM_TSAN_RELEASE(&barrier.meeting[generation % 2]);
   if (++barrier.n_arrived == n) {
     barrier.n_arrived = 0;
     ++barrier.generation;
     m.moved = true;
   } else {
     me.waits_for = name;
+    REALM_TSAN_RELEASE(&m.failure);  // if the launch fails, what was done so far precedes its end
     while (barrier.generation == generation) me.fiber.pause();
   }
-  if (orders_memory) REALM_TSAN_ACQUIRE(&barrier);
+  if (orders_memory) REALM_TSAN_ACQUIRE(&barrier.meeting[generation % 2]);
 }
 
 // The copy itself is the kernel's access: memcpy, so that sanitizers see both sides.
@@ -125,6 +130,16 @@ void thread_main() {
   REALM_TSAN_RELEASE(&m.n_done);
   me.fiber.leave();
 }
+
+// Fibers are kept from launch to launch, but not under the thread sanitizer: they are threads to
+// it, and it watches no child of a process that forked with several.
+struct EndOfLaunch {
+  ~EndOfLaunch() {
+#if defined(REALM_EMULATION_TSAN)
+    machine().threads.clear();
+#endif
+  }
+};
 
 void prepare_block(Machine& m, Index grid, Index block, Index at) {
   std::memset(m.shared, 0xff, m.shared_used);
@@ -167,8 +182,11 @@ void run_block(Machine& m, const std::vector<int>& order) {
       running = &thread.state;
       thread.fiber.resume();
     }
+    if (m.failure.empty() && m.moved) continue;
+    REALM_TSAN_ACQUIRE(&m.failure);
+    REALM_TSAN_ACQUIRE(&m.n_done);
     if (!m.failure.empty()) fail(ErrorCode::kInternal, "emulated kernel: ", m.failure);
-    if (!m.moved) fail(ErrorCode::kInternal, "emulated kernel: deadlock: ", describe_deadlock(m));
+    fail(ErrorCode::kInternal, "emulated kernel: deadlock: ", describe_deadlock(m));
   }
   REALM_TSAN_ACQUIRE(&m.n_done);
 }
@@ -176,7 +194,7 @@ void run_block(Machine& m, const std::vector<int>& order) {
 }  // namespace
 
 Settings& settings() {
-  static Settings one;
+  static Settings one{1, std::getenv("REALM_EARLY_COPIES") ? Copies::kEarly : Copies::kLate};
   return one;
 }
 
@@ -184,6 +202,7 @@ void run(Index grid, Index block, size_t dynamic_shared_bytes,
          const std::function<void()>& thread) {
   Machine& m = machine();
   const std::lock_guard lock(m.one_launch);
+  const EndOfLaunch end;
   const uint64_t n = uint64_t{block.x} * block.y * block.z;
   if (n == 0 || n > 1024 || dynamic_shared_bytes > kSharedBytes || grid.x == 0 || grid.y == 0 ||
       grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
