@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read lines until the end of input; answer each."""
     _edit_lines()
     params = generation.params_of(arguments)
-    with generation.load_model(arguments) as model:
+    with generation.load_model(arguments, arguments.adapter) as model:
         generation.note(_HELP)
         context = arguments.context or min(model.config.n_ctx, _MAX_CONTEXT)
         session = realm_ext.InferenceSession(

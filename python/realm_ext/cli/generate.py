@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the continuation to stdout; how fast it was, to a person, on stderr."""
     params = generation.params_of(arguments)
     prompt = sys.stdin.read().rstrip("\n") if arguments.prompt == "-" else arguments.prompt
-    with generation.load_model(arguments) as model:
+    with generation.load_model(arguments, arguments.adapter) as model:
         session = realm_ext.InferenceSession(
             model, params, kv_dtype=arguments.kv_dtype, adapter=generation.adapter_of(arguments)
         )

@@ -53,13 +53,13 @@ def params_of(arguments: argparse.Namespace) -> realm_ext.SamplingParams:
     )
 
 
-def load_model(arguments: argparse.Namespace) -> realm_ext.Model:
-    """The model that was asked for, with a progress bar if that takes long."""
+def load_model(arguments: argparse.Namespace, adapter: str | None = None) -> realm_ext.Model:
+    """The model that was asked for, and an adapter; with a progress bar if that takes long."""
     path = arguments.model or realm_ext.demo_path("target.gguf")
     with ProgressBar("loading", delay=_QUIET_SECONDS) as bar:
         model = realm_ext.Model(path, threads=arguments.threads, progress=bar.update)
-    if arguments.adapter is not None:
-        model.load_adapter(_ADAPTER, arguments.adapter)
+    if adapter is not None:
+        model.load_adapter(_ADAPTER, adapter)
     return model
 
 
