@@ -38,9 +38,9 @@ class Engine {
 
   // Goes on with an answer where Request::snapshot() left it, in this engine or another of the same
   // model and cache type; the first piece has what was answered before. `terms` gives what a
-  // snapshot does not hold: namespace, deadline, speculation and the adapters it was taken with; the
-  // rest of it is ignored. Throws kFormat for damaged bytes, kInvalidRequest for another model, cache
-  // type or adapters, and as submit().
+  // snapshot does not hold: namespace, deadline, speculation and the adapters it was taken with;
+  // the rest of it is ignored. Throws kFormat for damaged bytes, kInvalidRequest for another model,
+  // cache type or adapters, and as submit().
   std::shared_ptr<Request> resume(std::span<const std::byte> snapshot,
                                   const RequestOptions& terms = {},
                                   std::shared_ptr<Mailbox> mailbox = nullptr);

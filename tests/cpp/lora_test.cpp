@@ -412,10 +412,10 @@ TEST(gguf_adapters_say_what_they_are) {
   };
   EXPECT(contains(refused({{"general.architecture", "llama"}}), "general.type is missing"));
   EXPECT(contains(refused({{"general.type", "model"}}), "general.type is 'model'"));
-  EXPECT(contains(refused({{"general.type", "adapter"},
-                           {"adapter.type", "lora"},
-                           {"general.architecture", ""}}),
-                  "general.architecture is empty"));
+  EXPECT(contains(
+      refused(
+          {{"general.type", "adapter"}, {"adapter.type", "lora"}, {"general.architecture", ""}}),
+      "general.architecture is empty"));
   EXPECT(contains(refused({{"general.type", "adapter"}, {"adapter.type", "control_vector"}}),
                   "only 'lora'"));
   EXPECT(contains(refused({{"general.type", "adapter"},
