@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,18 @@ inline std::shared_ptr<const lora::BaseLayout> make_base() {
 // Tensors by name, each filled with values that differ; then an adapter of them.
 class AdapterMaker {
  public:
+  AdapterMaker() = default;
+  // A copy's tensors have the copy's values, not those of an original that may be gone.
+  AdapterMaker(const AdapterMaker& other)
+      : values_(other.values_), names_(other.names_), config_(other.config_) {
+    for (size_t i = 0; i < names_.size(); ++i) {
+      const auto theirs = std::as_bytes(std::span(other.values_[i]));
+      if (names_[i].bytes.data() != theirs.data()) continue;  // bytes of the test's own
+      names_[i].bytes = std::as_bytes(std::span(values_[i])).first(names_[i].bytes.size());
+    }
+  }
+  AdapterMaker& operator=(const AdapterMaker&) = delete;
+
   AdapterMaker& add(const std::string& name, std::vector<uint64_t> extents) {
     const Shape shape = *Shape::checked(extents);
     std::vector<float> values(shape.elements());
