@@ -36,12 +36,12 @@ KvPages pages_in(const KvSpaceShape& shape) {
   return {shape.n_global_blocks, shape.n_window_blocks};
 }
 
-// What the caller of a request is told of an exception.
+// What the caller of a request is told of an exception. Short enough for a string without memory.
 Error as_error(const std::exception& e) {
   if (const auto* error = dynamic_cast<const Error*>(&e)) return *error;
   const bool is_memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
   return Error(is_memory ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
-               is_memory ? "no memory left for this request" : e.what());
+               is_memory ? "out of memory" : e.what());
 }
 
 // Rows of a step that can have logits: with guesses, several for each request.
@@ -106,6 +106,7 @@ EngineLoop::EngineLoop(std::shared_ptr<Model> model, const EngineOptions& option
               space_),
       drafter_(make_drafter(draft, *model_, options)),
       speculator_(drafter_, draft.failure, {max_wanted(options), model_->config().n_vocab}) {
+  in_step_.reserve(static_cast<size_t>(options.max_sequences));
   counts_.kv_blocks_total = space_.n_blocks();
   counts_.draft_blocks_total = drafter_ ? drafter_->n_blocks() : 0;
   counts_.batch_widths.resize(static_cast<size_t>(options.max_sequences) + 1);
@@ -139,6 +140,9 @@ void EngineLoop::turn() {
   draft();
   const std::span<const Work> work = scheduler_.plan(now);
   note_plan();
+  for (Sequence* sequence : scheduler_.failed()) {
+    end(*sequence, {}, FinishReason::kError, as_error(std::bad_alloc()));
+  }
   is_idle_ = work.empty();
   if (!is_idle_) step(work);
   send();
@@ -194,20 +198,24 @@ void EngineLoop::enter(std::shared_ptr<Request> request) {
   ++n_entered_;
   n_all_tokens_ += request->options().prompt.size();
   try {
-    const auto [at, is_new] = sequences_.emplace(request->id(), make_sequence(request));
-    Sequence& sequence = at->second;
-    Piece restored;
-    try {
-      restore(sequence, restored);
-    } catch (const std::exception& e) {
-      return end(sequence, {}, FinishReason::kError, as_error(e));
-    }
-    scheduler_.add(sequence);
-    if (!restored.empty()) letters_.push_back({request, std::move(restored), sequence.logits_hash});
+    // In one turn a sequence has a letter with what was restored, one with tokens or its end, and
+    // one more if those could not be delivered.
+    letters_.reserve(letters_.size() + 3 * (sequences_.size() + 1));
+    running_.reserve(sequences_.size() + 1);
+    sequences_.emplace(request->id(), make_sequence(request));
   } catch (const std::exception& e) {
     ++counts_.failed;
     inbox_->release_one();
-    letters_.push_back({request, {.finish = Finish{FinishReason::kError, {}, {}, as_error(e)}}, 0});
+    return request->end_without_memory();
+  }
+  Sequence& sequence = sequences_.at(request->id());
+  try {
+    Piece restored;
+    restore(sequence, restored);
+    scheduler_.add(sequence);
+    if (!restored.empty()) letters_.push_back({request, std::move(restored), sequence.logits_hash});
+  } catch (const std::exception& e) {
+    end(sequence, {}, FinishReason::kError, as_error(e));
   }
 }
 
@@ -260,7 +268,10 @@ void EngineLoop::step(std::span<const Work> work) {
   if (!is_done) return;
   speculator_.note_forward(work, seconds);
   for (size_t i = 0; i < work.size(); ++i) accept(work[i], i, now);
-  speculator_.note_step(std::chrono::duration<double>(Clock::now() - begin).count());
+  try {
+    speculator_.note_step(std::chrono::duration<double>(Clock::now() - begin).count());
+  } catch (const std::bad_alloc&) {  // one measurement less
+  }
 }
 
 // False if there is nothing to accept.
@@ -327,16 +338,20 @@ void EngineLoop::note_tokens(Sequence& sequence, size_t n_tokens, Clock::time_po
 // The sequence is gone after this; its blocks are free before its caller knows.
 void EngineLoop::end(Sequence& sequence, Piece piece, FinishReason reason,
                      std::optional<Error> error) {
-  sequence.generation.end(reason);
-  piece.text += sequence.generation.take_text();
+  try {
+    sequence.generation.end(reason);
+    piece.text += sequence.generation.take_text();
+    if (sequence.speculation) sequence.request->note_speculation(sequence.speculation->report);
+    speculator_.forget(sequence);
+  } catch (const std::bad_alloc& e) {
+    error = as_error(e);
+  }
   piece.finish = sequence.generation.finish();
   if (error) piece.finish = Finish{FinishReason::kError, {}, {}, std::move(error)};
   counts_.cancelled += piece.finish->reason == FinishReason::kCancelled;
   counts_.failed += piece.finish->reason == FinishReason::kError;
-  speculator_.forget(sequence);
   scheduler_.remove(sequence);
   inbox_->release_one();
-  if (sequence.speculation) sequence.request->note_speculation(sequence.speculation->report);
   sequence.request->note_finished_step(counts_.steps);
   letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
   sequences_.erase(sequence.order);
@@ -361,8 +376,21 @@ void EngineLoop::send() {
     const std::lock_guard lock(stats_mutex_);
     stats_ = counts_;
   }
-  for (Letter& letter : letters_) letter.request->emit(std::move(letter.piece), letter.logits_hash);
+  for (size_t i = 0; i < letters_.size(); ++i) deliver(letters_[i]);
   letters_.clear();
+}
+
+// An answer with a hole is worth nothing: if there is no memory for a piece, its request ends.
+void EngineLoop::deliver(Letter& letter) {
+  const std::shared_ptr<Request> request = letter.request;
+  const bool is_last = letter.piece.finish.has_value();
+  try {
+    request->emit(std::move(letter.piece), letter.logits_hash);
+  } catch (const std::bad_alloc& e) {
+    const auto live = sequences_.find(request->id());
+    if (live != sequences_.end()) end(live->second, {}, FinishReason::kError, as_error(e));
+    if (is_last) request->end_without_memory();
+  }
 }
 
 EngineStats EngineLoop::stats() const {

@@ -67,6 +67,7 @@ class EngineLoop {
   void end(Sequence& sequence, Piece piece, FinishReason reason, std::optional<Error> error = {});
   void note_tokens(Sequence& sequence, size_t n_tokens, Clock::time_point now);
   void send();
+  void deliver(Letter& letter);
 
   const std::shared_ptr<Model> model_;
   const EngineOptions options_;

@@ -22,7 +22,7 @@ void Inbox::post(std::shared_ptr<Request> request) {
 
 void Inbox::on_cancel(const Request& request) {
   const std::lock_guard lock(mutex_);
-  wanted_.erase(&request);
+  std::erase(wanted_, &request);
   if (in_step_ && wanted_.empty()) abandon_.store(true);
   has_news_ = true;
   changed_->notify_one();
@@ -62,7 +62,7 @@ const std::atomic<bool>& Inbox::begin_step(std::span<const Request* const> reque
   const std::lock_guard lock(mutex_);
   wanted_.clear();
   for (const Request* request : requests) {
-    if (!request->is_cancelled()) wanted_.insert(request);
+    if (!request->is_cancelled()) wanted_.push_back(request);
   }
   in_step_ = true;
   abandon_.store(wanted_.empty() || closed_);

@@ -11,7 +11,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "base/process.h"
@@ -51,7 +50,7 @@ class Inbox {
   std::optional<std::string> closed_;
   int64_t n_live_ = 0;
   std::vector<std::shared_ptr<Request>> arrived_;
-  std::unordered_set<const Request*> wanted_;  // requests of the present step that still want it
+  std::vector<const Request*> wanted_;  // requests of the present step that still want it
   bool in_step_ = false;
   std::atomic<bool> abandon_{false};
 };

@@ -3,6 +3,7 @@
 // that it serves. take() and the engine's post() may be called from any thread.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -18,6 +19,9 @@ class Mailbox {
  public:
   // Throws kIo when the process has no descriptors left.
   Mailbox() = default;
+  ~Mailbox();
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
 
   // Readable while some request has news.
   int fd() const { return wake_.fd(); }
@@ -26,14 +30,17 @@ class Mailbox {
   // request whose news was taken in the meantime. Throws kForked in a child process.
   std::vector<std::shared_ptr<Request>> take();
 
-  // For the engine: `request` has news. In a child process does nothing.
-  void post(std::shared_ptr<Request> request);
+  // For the engine: `request` has news. Needs no memory. In a child process does nothing.
+  void post(std::shared_ptr<Request> request) noexcept;
 
  private:
   const OwnerProcess owner_;
   WakeFd wake_;
   std::mutex mutex_;
-  std::vector<std::shared_ptr<Request>> news_;
+  // A chain through the requests themselves, the first to have news first.
+  std::shared_ptr<Request> first_;
+  Request* last_ = nullptr;
+  size_t count_ = 0;
 };
 
 }  // namespace realm

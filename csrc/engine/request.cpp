@@ -1,5 +1,6 @@
 #include "engine/request.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -11,8 +12,9 @@ namespace realm {
 namespace {
 
 template <class T>
-void move_to_end(std::vector<T>& to, std::vector<T>& from) {
-  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+void make_room(std::vector<T>& list, size_t n) {
+  const size_t needed = list.size() + n;
+  if (needed > list.capacity()) list.reserve(std::max(needed, 2 * list.capacity()));
 }
 
 }  // namespace
@@ -106,32 +108,52 @@ void Request::note_speculation(const SpeculationReport& report) {
   report_.speculation = report;
 }
 
+// All or nothing.
 void Request::append(Piece& piece) {
-  answer_.insert(answer_.end(), piece.tokens.begin(), piece.tokens.end());
-  logprobs_.insert(logprobs_.end(), piece.logprobs.begin(), piece.logprobs.end());
-  move_to_end(pending_.tokens, piece.tokens);
-  move_to_end(pending_.logprobs, piece.logprobs);
+  std::vector<Logprobs> logprobs = piece.logprobs;
+  for (auto* tokens : {&answer_, &pending_.tokens}) make_room(*tokens, piece.tokens.size());
+  for (auto* list : {&logprobs_, &pending_.logprobs}) make_room(*list, logprobs.size());
   pending_.text += piece.text;
+  answer_.insert(answer_.end(), piece.tokens.begin(), piece.tokens.end());
+  pending_.tokens.insert(pending_.tokens.end(), piece.tokens.begin(), piece.tokens.end());
+  std::ranges::move(logprobs, std::back_inserter(logprobs_));
+  std::ranges::move(piece.logprobs, std::back_inserter(pending_.logprobs));
+}
+
+// The last piece, for which there must be memory already. The mailbox refers to this request until
+// it is read, so this one lets go of it.
+std::shared_ptr<Mailbox> Request::finish(Finish&& finish, Finish&& copy) noexcept {
+  report_.state = RequestState::kFinished;
+  report_.finished_ns = elapsed_ns();
+  report_.finished_step = finished_step_;
+  report_.finish = std::move(copy);
+  pending_.finish = std::move(finish);
+  return std::exchange(mailbox_, nullptr);
 }
 
 void Request::emit(Piece piece, uint64_t logits_hash) {
   std::shared_ptr<Mailbox> mailbox;
   {
     const std::lock_guard lock(mutex_);
-    if (!piece.tokens.empty() && report_.first_token_ns == 0) report_.first_token_ns = elapsed_ns();
+    std::optional<Finish> copy = piece.finish;
     append(piece);
+    if (!piece.tokens.empty() && report_.first_token_ns == 0) report_.first_token_ns = elapsed_ns();
     report_.n_generated = static_cast<int64_t>(answer_.size());
     report_.logits_hash = logits_hash;
-    if (piece.finish) {
-      report_.state = RequestState::kFinished;
-      report_.finished_ns = elapsed_ns();
-      report_.finished_step = finished_step_;
-      report_.finish = piece.finish;
-      pending_.finish = std::move(piece.finish);
-      mailbox = std::exchange(mailbox_, nullptr);  // it refers to this request until it is read
-    } else {
-      mailbox = mailbox_;
-    }
+    mailbox = piece.finish ? finish(std::move(*piece.finish), std::move(*copy)) : mailbox_;
+  }
+  changed_->notify_all();
+  if (mailbox) mailbox->post(shared_from_this());
+}
+
+void Request::end_without_memory() noexcept {
+  const auto short_enough_to_need_none = [] {
+    return Finish{FinishReason::kError, {}, {}, Error(ErrorCode::kOutOfMemory, "out of memory")};
+  };
+  std::shared_ptr<Mailbox> mailbox;
+  {
+    const std::lock_guard lock(mutex_);
+    mailbox = finish(short_enough_to_need_none(), short_enough_to_need_none());
   }
   changed_->notify_all();
   if (mailbox) mailbox->post(shared_from_this());

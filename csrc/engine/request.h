@@ -134,6 +134,8 @@ class Request : public std::enable_shared_from_this<Request> {
   void note_preempted();
   // Gives out what is new; a piece with a finish is the last.
   void emit(Piece piece, uint64_t logits_hash);
+  // Ends it with kOutOfMemory, using none.
+  void end_without_memory() noexcept;
   void note_speculation(const SpeculationReport& report);
   void note_finished_step(uint64_t step) { finished_step_ = step; }
 
@@ -142,6 +144,7 @@ class Request : public std::enable_shared_from_this<Request> {
 
   int64_t elapsed_ns() const;
   void append(Piece& piece);
+  std::shared_ptr<Mailbox> finish(Finish&& finish, Finish&& copy) noexcept;
 
   const uint64_t id_;
   const RequestOptions options_;
@@ -152,7 +155,8 @@ class Request : public std::enable_shared_from_this<Request> {
   const Clock::time_point submitted_at_ = Clock::now();
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> in_mailbox_{false};
-  uint64_t finished_step_ = 0;  // written before the last piece is emitted
+  std::shared_ptr<Request> next_in_mailbox_;  // the mailbox's
+  uint64_t finished_step_ = 0;                // written before the last piece is emitted
 
   LeftToOwner<std::condition_variable> changed_;
   mutable std::mutex mutex_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <tuple>
 
 #include "base/error.h"
@@ -10,6 +11,14 @@ namespace realm {
 
 bool Scheduler::ByRank::operator()(const Sequence* a, const Sequence* b) const {
   return std::tuple(-int64_t{a->priority}, a->order) < std::tuple(-int64_t{b->priority}, b->order);
+}
+
+Scheduler::Scheduler(const SchedulerLimits& limits, KvSpace& space)
+    : limits_(limits), space_(space) {
+  // In one plan each place is filled once and emptied once at most, and one more gives up entering.
+  const auto n = 2 * static_cast<size_t>(limits.max_sequences) + 1;
+  work_.reserve(n);
+  for (auto* list : {&turn_, &admitted_, &preempted_, &failed_}) list->reserve(n);
 }
 
 void Scheduler::add(Sequence& sequence) {
@@ -46,6 +55,7 @@ std::span<const Work> Scheduler::plan(Clock::time_point now) {
   work_.clear();
   admitted_.clear();
   preempted_.clear();
+  failed_.clear();
   rows_left_ = limits_.max_step_tokens;
   wanted_left_ = limits_.max_wanted;
   plan_decodes();
@@ -54,24 +64,44 @@ std::span<const Work> Scheduler::plan(Clock::time_point now) {
   return work_;
 }
 
+// Whether a sequence's part of the plan was made; if memory fails it, it is out.
+template <class Plan>
+bool Scheduler::guarded(Sequence& sequence, Plan plan) {
+  try {
+    return plan();
+  } catch (const std::bad_alloc&) {
+    failed_.push_back(&sequence);
+    return false;
+  }
+}
+
 // Those who waited longest for a row first, in case that there are more of them than rows.
 void Scheduler::plan_decodes() {
   turn_.clear();
   std::ranges::copy_if(running_, std::back_inserter(turn_), &Sequence::is_decoding);
-  std::ranges::stable_sort(turn_, {}, &Sequence::last_step);
+  std::ranges::sort(turn_, [](const Sequence* a, const Sequence* b) {
+    return a->last_step != b->last_step ? a->last_step < b->last_step : ByRank()(a, b);
+  });
   for (Sequence* sequence : turn_) {
     if (!sequence->is_running) continue;  // gave way meanwhile
-    const int64_t room = std::min(rows_left_, wanted_left_);
-    if (room == 0) return;
-    const int64_t most = std::min(room - 1, sequence->max_length - sequence->n_tokens());
-    if (sequence->n_drafted() > most) sequence->draft.resize(static_cast<size_t>(most));
-    const int64_t end = sequence->n_tokens() + sequence->n_drafted();
-    if (!sequence->draft.empty() && !sequence->kv.reserve(sequence->n_computed, end)) {
-      sequence->draft.clear();  // guesses are not worth anybody's blocks
-    }
-    const int64_t n = 1 + sequence->n_drafted();
-    if (reserve(*sequence, n)) add_work(*sequence, n, n);
+    if (std::min(rows_left_, wanted_left_) == 0) return;
+    guarded(*sequence, [&] {
+      plan_decode(*sequence);
+      return true;
+    });
   }
+}
+
+void Scheduler::plan_decode(Sequence& sequence) {
+  const int64_t most =
+      std::min(std::min(rows_left_, wanted_left_) - 1, sequence.max_length - sequence.n_tokens());
+  if (sequence.n_drafted() > most) sequence.draft.resize(static_cast<size_t>(most));
+  const int64_t end = sequence.n_tokens() + sequence.n_drafted();
+  if (!sequence.draft.empty() && !sequence.kv.reserve(sequence.n_computed, end)) {
+    sequence.draft.clear();  // guesses are not worth anybody's blocks
+  }
+  const int64_t n = 1 + sequence.n_drafted();
+  if (reserve(sequence, n)) add_work(sequence, n, n);
 }
 
 void Scheduler::plan_prompts() {
@@ -79,15 +109,23 @@ void Scheduler::plan_prompts() {
   std::ranges::copy_if(running_, std::back_inserter(turn_),
                        [](const Sequence* sequence) { return sequence->n_pending() > 1; });
   for (Sequence* sequence : turn_) {
-    if (sequence->is_running) plan_chunk(*sequence);
+    if (!sequence->is_running) continue;
+    guarded(*sequence, [&] {
+      plan_chunk(*sequence);
+      return true;
+    });
   }
 }
 
 void Scheduler::admit_waiting() {
   while (rows_left_ > 0) {
     Sequence* next = next_waiting();
-    if (!next || !admit(*next)) return;
-    plan_chunk(*next);
+    if (!next || !guarded(*next, [&] { return admit(*next); })) return;
+    const bool is_sound = guarded(*next, [&] {
+      plan_chunk(*next);
+      return true;
+    });
+    if (!is_sound || !next->is_running) return;
   }
 }
 
@@ -109,8 +147,7 @@ bool Scheduler::admit(Sequence& sequence) {
     sequence.n_computed = 0;
     return false;
   }
-  waiting_.erase(&sequence);
-  running_.insert(&sequence);
+  running_.insert(waiting_.extract(&sequence));
   sequence.is_running = true;
   admitted_.push_back(&sequence);
   return true;
@@ -151,8 +188,7 @@ void Scheduler::preempt(Sequence& sequence) {
     wanted_left_ += own->n_wanted;
     work_.erase(own);
   }
-  running_.erase(&sequence);
-  waiting_.insert(&sequence);
+  waiting_.insert(running_.extract(&sequence));
   sequence.kv.clear();
   sequence.n_computed = 0;
   sequence.draft.clear();

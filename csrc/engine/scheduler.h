@@ -4,6 +4,8 @@
 // waits to compute them anew. The highest in rank therefore always goes on, so every request ends.
 //
 // Pure bookkeeping over plain data and the block tables: it computes nothing and owns no sequence.
+// Once there, a sequence moves between waiting and running without allocating, so that no failure
+// leaves one in between.
 // One thread at a time.
 #pragma once
 
@@ -35,7 +37,7 @@ struct Work {
 
 class Scheduler {
  public:
-  Scheduler(const SchedulerLimits& limits, KvSpace& space) : limits_(limits), space_(space) {}
+  Scheduler(const SchedulerLimits& limits, KvSpace& space);
 
   // The sequence waits from now on. It must stay where it is until it is removed.
   void add(Sequence& sequence);
@@ -44,9 +46,11 @@ class Scheduler {
 
   // The rows of the next step; empty if nobody can have any yet. Valid until the next call.
   std::span<const Work> plan(Clock::time_point now);
-  // Who entered, and who gave way, while the last plan was made.
+  // Who entered, who gave way, and whose books found no memory, while the last plan was made. The
+  // last have no rows, and are to be ended.
   std::span<Sequence* const> admitted() const { return admitted_; }
   std::span<Sequence* const> preempted() const { return preempted_; }
+  std::span<Sequence* const> failed() const { return failed_; }
   // When an empty plan could change by itself; none if it cannot.
   std::optional<Clock::time_point> next_start() const;
 
@@ -60,7 +64,10 @@ class Scheduler {
 
   Sequence* next_waiting() const;
   bool may_start(Clock::time_point now) const;
+  template <class Plan>
+  bool guarded(Sequence& sequence, Plan plan);
   void plan_decodes();
+  void plan_decode(Sequence& sequence);
   void plan_prompts();
   void admit_waiting();
   bool admit(Sequence& sequence);
@@ -77,7 +84,7 @@ class Scheduler {
 
   // Of the plan in the making.
   std::vector<Work> work_;
-  std::vector<Sequence*> turn_, admitted_, preempted_;
+  std::vector<Sequence*> turn_, admitted_, preempted_, failed_;
   int64_t rows_left_ = 0, wanted_left_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "kv/kv_space.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/error.h"
 
@@ -118,13 +119,18 @@ bool KvSequence::reserve(int64_t first_pos, int64_t end_pos) {
 void KvSequence::publish(std::span<const int32_t> tokens, int64_t n_computed) {
   if (!space_.shape_.keep_prefixes) return;
   const auto n = static_cast<size_t>(n_computed / space_.shape_.block_tokens);
-  for (; n_published_ < n; ++n_published_) {
-    const PrefixName here = name(n_published_, tokens);
-    if (global_) space_.global_->publish(global_->blocks()[n_published_], here);
-    if (!window_) continue;
-    const BlockId block = window_->blocks()[n_published_];
-    if (block != kNoBlock) space_.window_->publish(block, here);
+  try {
+    for (; n_published_ < n; ++n_published_) publish_block(n_published_, tokens);
+  } catch (const std::bad_alloc&) {  // what has no name is not found again, no more
   }
+}
+
+void KvSequence::publish_block(size_t index, std::span<const int32_t> tokens) {
+  const PrefixName here = name(index, tokens);
+  if (global_) space_.global_->publish(global_->blocks()[index], here);
+  if (!window_) return;
+  const BlockId block = window_->blocks()[index];
+  if (block != kNoBlock) space_.window_->publish(block, here);
 }
 
 void KvSequence::truncate(int64_t n_tokens) noexcept {

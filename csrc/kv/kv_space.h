@@ -65,7 +65,8 @@ class KvSequence {
   // Blocks for rows at first_pos .. end_pos - 1 and for what they see; what lies before every
   // window is given back. False if the cache has too few; what was given back stays given.
   bool reserve(int64_t first_pos, int64_t end_pos);
-  // Keys and values of the first n_computed of `tokens` are computed: whole blocks get names.
+  // Keys and values of the first n_computed of `tokens` are computed: whole blocks get names, as
+  // far as there is memory for them.
   void publish(std::span<const int32_t> tokens, int64_t n_computed);
   // Forgets the positions from n_tokens on, none of which was published.
   void truncate(int64_t n_tokens) noexcept;
@@ -77,6 +78,7 @@ class KvSequence {
   std::span<const BlockId> window_blocks() const;
 
  private:
+  void publish_block(size_t index, std::span<const int32_t> tokens);
   PrefixName name(size_t block, std::span<const int32_t> tokens);
   size_t n_global_hits(std::span<const int32_t> tokens, size_t limit);
   size_t n_window_hits(std::span<const int32_t> tokens, size_t limit);

@@ -48,9 +48,10 @@ bool PrefixIndex::insert(BlockId block, const PrefixName& name) {
   REALM_DCHECK(block >= 0 && block < n_blocks_ && !is_named(block));
   REALM_DCHECK(static_cast<int64_t>(name.tokens.size()) == block_tokens_);
   if (blocks_.contains(name.chain)) return false;
-  if (static_cast<size_t>(block) >= entries_.size()) {
-    entries_.resize(static_cast<size_t>(block) + 1);
-    tokens_.resize(entries_.size() * static_cast<size_t>(block_tokens_));
+  const auto n = static_cast<size_t>(block) + 1;
+  if (n > entries_.size()) {
+    tokens_.resize(n * static_cast<size_t>(block_tokens_));
+    entries_.resize(n);
   }
   blocks_.emplace(name.chain, block);
   entry(block) = {.named = true, .chain = name.chain, .space = name.space};
