@@ -100,7 +100,7 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planne
   const auto append = [&](const auto& items) {
     const size_t at = bytes.size(), n = items.size() * sizeof(items[0]);
     bytes.resize(at + n);
-    std::memcpy(bytes.data() + at, items.data(), n);
+    if (n > 0) std::memcpy(bytes.data() + at, items.data(), n);
     return at;
   };
   const size_t flash_at = append(plan.flash);
