@@ -16,9 +16,6 @@ thread_local bool has_failed = false;
 
 }  // namespace
 
-#if !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)  // which have a heap of their own
-
 [[gnu::noinline]] void* operator new(size_t bytes) {
   if (allocations_left == 0) {
     allocations_left = -1;
@@ -54,6 +51,12 @@ RequestOptions request(unsigned seed, int64_t n_prompt, int64_t max_tokens) {
   options.params.ignore_eos = true;
   return options;
 }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t kStride = 9;
+#else
+constexpr int64_t kStride = 1;
+#endif
 
 struct Run {
   bool was_reached = false;  // the allocation that was to fail
@@ -112,16 +115,14 @@ TEST(an_allocation_that_fails_anywhere_costs_those_in_the_step_at_most) {
     expected.push_back(alone(model, asked.back(), KvType::kF16));
   }
   int64_t n_reached = 0, n_harmless = 0;
-  // All of the first steps, some of the later ones.
-  for (int64_t n = 0;; n += 1 + n / 200) {
+  // Nearly all of the first steps, some of the later ones.
+  for (int64_t n = 0;; n += kStride + n / 200) {
     const Run run = run_with_failure(model, asked, expected, n);
     if (!run.was_reached) break;
     ++n_reached;
     n_harmless += run.n_failed == 0;
     if (run.n_failed > 3) test::report_failure(__FILE__, __LINE__, concat("allocation ", n));
   }
-  EXPECT(n_reached > 100);
+  EXPECT(n_reached > 50);
   EXPECT(n_harmless < n_reached);
 }
-
-#endif
