@@ -109,6 +109,7 @@ double error_of_stream() {
 std::string outcome_in_child(void (*body)()) {
   int ends[2];
   if (pipe(ends) != 0) return "no pipe";
+  simt::drop_fibers();
   const pid_t child = fork();
   if (child == 0) {
     dup2(ends[1], 2);

@@ -101,8 +101,7 @@ void Fiber::prepare(void (*entry)()) {
   ASAN_UNPOISON_MEMORY_REGION(stack_.get(), kStackBytes);  // of a fiber that was dropped
 #endif
 #if defined(REALM_EMULATION_TSAN)
-  if (context_->tsan_fiber) __tsan_destroy_fiber(context_->tsan_fiber);
-  context_->tsan_fiber = __tsan_create_fiber(0);
+  if (!context_->tsan_fiber) context_->tsan_fiber = __tsan_create_fiber(0);
 #endif
 }
 

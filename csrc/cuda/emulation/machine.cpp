@@ -119,6 +119,7 @@ void thread_main() {
   Machine& m = machine();
   Thread& me = *m.running;
   me.fiber.arrive();
+  REALM_TSAN_ACQUIRE(&m.body);
   try {
     (*m.body)();
   } catch (const std::exception& error) {
@@ -130,16 +131,6 @@ void thread_main() {
   REALM_TSAN_RELEASE(&m.n_done);
   me.fiber.leave();
 }
-
-// Fibers are kept from launch to launch, but not under the thread sanitizer: they are threads to
-// it, and it watches no child of a process that forked with several.
-struct EndOfLaunch {
-  ~EndOfLaunch() {
-#if defined(REALM_EMULATION_TSAN)
-    machine().threads.clear();
-#endif
-  }
-};
 
 void prepare_block(Machine& m, Index grid, Index block, Index at) {
   std::memset(m.shared, 0xff, m.shared_used);
@@ -160,6 +151,7 @@ void prepare_block(Machine& m, Index grid, Index block, Index at) {
     thread.open.clear();
     thread.fiber.prepare(thread_main);
   }
+  REALM_TSAN_RELEASE(&m.body);
 }
 
 std::string describe_deadlock(const Machine& m) {
@@ -202,7 +194,6 @@ void run(Index grid, Index block, size_t dynamic_shared_bytes,
          const std::function<void()>& thread) {
   Machine& m = machine();
   const std::lock_guard lock(m.one_launch);
-  const EndOfLaunch end;
   const uint64_t n = uint64_t{block.x} * block.y * block.z;
   if (n == 0 || n > 1024 || dynamic_shared_bytes > kSharedBytes || grid.x == 0 || grid.y == 0 ||
       grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
@@ -241,6 +232,11 @@ void warp_barrier() {
   wait(machine().warps[warp].barrier, warp_lanes(), "a barrier of its warp", true);
 }
 
+void drop_fibers() {
+  const std::lock_guard lock(machine().one_launch);
+  machine().threads.clear();
+}
+
 const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&)) {
   Warp& warp = machine().warps[static_cast<size_t>(self().linear / kWarp)];
   const int lanes = warp_lanes();
@@ -253,6 +249,10 @@ const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&)) 
 
 void read_slot(const Slots& slots, int from_lane, void* value, size_t bytes) {
   copy_unseen(value, slots.bytes[from_lane % kWarp], bytes);
+}
+
+void write_slot(Slots& slots, int to_lane, const void* value, size_t bytes) {
+  copy_unseen(slots.bytes[to_lane], value, bytes);
 }
 
 void* dynamic_shared() {

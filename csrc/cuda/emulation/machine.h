@@ -30,6 +30,10 @@ struct Index {
 // shared memory than there is.
 void run(Index grid, Index block, size_t dynamic_shared_bytes, const std::function<void()>& thread);
 
+// Gives back the fibers, which are kept from launch to launch. Before a fork: the thread sanitizer
+// takes them for threads, and watches no child of a process that had several.
+void drop_fibers();
+
 enum class Copies { kLate, kEarly };  // arriving at their wait, or at once: races show with these
 struct Settings {
   unsigned seed = 1;  // of the order of threads; 0: ascending
@@ -61,7 +65,9 @@ struct Slots {
   alignas(16) unsigned char bytes[kWarp][kSlotBytes];
 };
 const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&) = nullptr);
+// Registers are no memory: sanitizers do not see these.
 void read_slot(const Slots& slots, int lane, void* value, size_t bytes);
+void write_slot(Slots& slots, int lane, const void* value, size_t bytes);
 
 void* dynamic_shared();
 // The same memory for all threads of a block that name the same key.

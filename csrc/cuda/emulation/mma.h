@@ -48,7 +48,7 @@ void multiply_slots(Slots& slots, Decode decode) {
       for (int k = 0; k < kDepth; ++k) sum += a[at.d_row(i)][k] * b[at.d_col(i)][k];
       lanes[lane].d[i] = sum;
     }
-    std::memcpy(slots.bytes[lane], lanes[lane].d, sizeof lanes[lane].d);
+    write_slot(slots, lane, lanes[lane].d, sizeof lanes[lane].d);
   }
 }
 

@@ -82,12 +82,12 @@ void free_memory(void* memory) noexcept {
 
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
   require_alive("uploading");
-  std::memcpy(device, host, bytes);
+  if (bytes > 0) std::memcpy(device, host, bytes);
 }
 
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
   require_alive("downloading");
-  std::memcpy(host, device, bytes);
+  if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
 void clear_memory(void* device, uint64_t bytes, Stream) {
