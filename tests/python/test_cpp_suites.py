@@ -8,9 +8,9 @@ from support import ROOT, ctest_names, must_run
 
 
 def declared_cases() -> list[str]:
-    """What tests/CMakeLists.txt declares: a case per *_test.cpp, and those with a literal name."""
-    text = (ROOT / "tests" / "CMakeLists.txt").read_text()
-    literal = re.findall(r"add_test\(NAME (\w+)", text)
+    """What the lists of tests/ and examples/ declare: a case per *_test.cpp, and literal names."""
+    lists = [ROOT / folder / "CMakeLists.txt" for folder in ("tests", "examples")]
+    literal = re.findall(r"add_test\(NAME (\w+)", "".join(path.read_text() for path in lists))
     return sorted([path.stem for path in (ROOT / "tests" / "cpp").glob("*_test.cpp")] + literal)
 
 
