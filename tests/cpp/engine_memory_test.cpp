@@ -27,6 +27,10 @@ thread_local bool has_failed = false;
   throw std::bad_alloc();
 }
 
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes ? bytes : 1);
+}
+
 [[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
