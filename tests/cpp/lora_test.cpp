@@ -354,8 +354,8 @@ TEST(biases_are_added_or_replaced) {
 TEST(factors_are_kept_in_sixteen_bits_where_that_is_exact) {
   AdapterMaker halves;
   halves.add_pair("model.layers.0.mlp.up_proj", 12, 8);
-  const auto& delta = halves.build(*base())->deltas()[0];
-  EXPECT(delta.right.dtype() == DType::kBF16);
+  const auto adapter = halves.build(*base());
+  EXPECT(adapter->deltas()[0].right.dtype() == DType::kBF16);
   halves.last_values()[1] = 1.0f + 0x1p-10f;
   EXPECT(halves.build(*base())->deltas()[0].left.dtype() == DType::kF16);
   halves.last_values()[1] = 1.0f + 0x1p-20f;
