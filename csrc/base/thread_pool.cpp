@@ -50,6 +50,12 @@ bool spin_until(Ready ready) {
   return false;
 }
 
+// Where part i of a region of n ends.
+int64_t part_end(int64_t n, int64_t n_parts, int64_t i) {
+  const int64_t parts = std::min(i + 1, n_parts);
+  return n / n_parts * parts + std::min(n % n_parts, parts);
+}
+
 // CPUs granted by cgroup v2, rounded up; a large number if there is no quota.
 int cgroup_processors() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
@@ -65,10 +71,12 @@ int cgroup_processors() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
+ThreadPool::ThreadPool(int n_threads) : n_threads_(n_threads) {
   REALM_CHECK(n_threads >= 1 && n_threads <= 1024, "threads must be 1 to 1024, is ", n_threads);
-  threads_.reserve(static_cast<size_t>(n_threads) - 1);
-  for (int i = 1; i < n_threads; ++i) threads_.emplace_back([this] { work(); });
+  const auto n = static_cast<size_t>(n_threads);
+  parts_ = std::make_unique<Part[]>(n);
+  threads_.reserve(n - 1);
+  for (size_t i = 1; i < n; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -103,37 +111,54 @@ void ThreadPool::run_slice(int64_t first, int64_t n, int64_t grain, Work work) {
   n_.store(n, std::memory_order_relaxed);
   grain_.store(grain, std::memory_order_relaxed);
   unfinished_.store(n, std::memory_order_relaxed);
-  const uint32_t region = ended_.load(std::memory_order_relaxed) + 1;
-  unclaimed_.store(uint64_t{region} << 32 | static_cast<uint64_t>(n), std::memory_order_release);
+  const int64_t n_parts = std::clamp<int64_t>(n / grain, 1, n_threads_);
+  n_parts_.store(n_parts, std::memory_order_relaxed);
+  region_ = ended_.load(std::memory_order_relaxed) + 1;
+  for (int i = 0; i < n_threads_; ++i) {
+    const auto size = static_cast<uint64_t>(part_end(n, n_parts, i) - part_end(n, n_parts, i - 1));
+    parts_[static_cast<size_t>(i)].unclaimed.store(uint64_t{region_} << 32 | size,
+                                                   std::memory_order_release);
+  }
   news_.fetch_add(1);
   news_.notify_all();  // costs a look at a counter when nobody sleeps
-  drain();
+  drain(0);
   await_end();
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-// Takes a share of what is left: half of an equal part, so that early claims are few and late ones
-// small. A claim succeeds only while nothing has changed since `unclaimed_` was read, thus only for
-// the region that it was computed for.
-bool ThreadPool::claim(Range& range) {
-  uint64_t seen = unclaimed_.load(std::memory_order_acquire);
+bool ThreadPool::claim(size_t self, Range& range) {
+  const auto n = static_cast<size_t>(n_threads_);
+  for (size_t i = 0; i < n; ++i) {
+    if (claim_from((self + i) % n, range)) return true;
+  }
+  return false;
+}
+
+// Takes half of what is left of a part, so that early claims are few and late ones small. A claim
+// succeeds only while nothing has changed since `unclaimed` was read, thus only for the region that
+// it was computed for.
+bool ThreadPool::claim_from(size_t part, Range& range) {
+  std::atomic<uint64_t>& unclaimed = parts_[part].unclaimed;
+  uint64_t seen = unclaimed.load(std::memory_order_acquire);
   for (;;) {
     const auto left = static_cast<int64_t>(seen & 0xffffffff);
     if (left == 0) return false;
-    const int64_t part = left / (2 * n_threads());
-    const int64_t size = std::min(left, std::max(part, grain_.load(std::memory_order_relaxed)));
-    const int64_t begin = n_.load(std::memory_order_relaxed) - left;
-    if (unclaimed_.compare_exchange_weak(seen, seen - static_cast<uint64_t>(size),
-                                         std::memory_order_acq_rel, std::memory_order_acquire)) {
+    const int64_t grain = grain_.load(std::memory_order_relaxed);
+    const int64_t size = left < 2 * grain ? left : std::max(left / 2, grain);
+    const int64_t n = n_.load(std::memory_order_relaxed);
+    const int64_t n_parts = n_parts_.load(std::memory_order_relaxed);
+    const int64_t begin = part_end(n, n_parts, static_cast<int64_t>(part)) - left;
+    if (unclaimed.compare_exchange_weak(seen, seen - static_cast<uint64_t>(size),
+                                        std::memory_order_acq_rel, std::memory_order_acquire)) {
       range = {begin, begin + size};
       return true;
     }
   }
 }
 
-void ThreadPool::drain() {
+void ThreadPool::drain(size_t self) {
   inside_region = true;
-  for (Range range; claim(range);) {
+  for (Range range; claim(self, range);) {
     try {
       work_.call(work_.context, first_ + range.begin, first_ + range.end);
     } catch (...) {
@@ -150,8 +175,13 @@ void ThreadPool::drain() {
 
 // Called with a claim in hand, so that the region is still the same.
 void ThreadPool::drop_rest() {
-  const uint64_t before = unclaimed_.fetch_and(~uint64_t{0xffffffff});
-  complete(static_cast<int64_t>(before & 0xffffffff));
+  int64_t dropped = 0;
+  for (int i = 0; i < n_threads_; ++i) {
+    const uint64_t before =
+        parts_[static_cast<size_t>(i)].unclaimed.fetch_and(~uint64_t{0xffffffff});
+    dropped += static_cast<int64_t>(before & 0xffffffff);
+  }
+  complete(dropped);
 }
 
 void ThreadPool::complete(int64_t n) {
@@ -161,10 +191,9 @@ void ThreadPool::complete(int64_t n) {
 }
 
 void ThreadPool::await_end() {
-  const auto region = static_cast<uint32_t>(unclaimed_.load(std::memory_order_relaxed) >> 32);
-  const auto has_ended = [&] { return ended_.load(std::memory_order_acquire) == region; };
+  const auto has_ended = [&] { return ended_.load(std::memory_order_acquire) == region_; };
   if (spin_until(has_ended)) return;
-  while (!has_ended()) ended_.wait(region - 1, std::memory_order_acquire);
+  while (!has_ended()) ended_.wait(region_ - 1, std::memory_order_acquire);
 }
 
 // False when the pool is stopping.
@@ -176,11 +205,11 @@ bool ThreadPool::await_news(uint32_t seen) {
   return !stopping_.load();
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(size_t self) {
   uint32_t seen = 0;
   while (await_news(seen)) {
     seen = news_.load(std::memory_order_acquire);  // before the claims: later news is not missed
-    drain();
+    drain(self);
   }
 }
 

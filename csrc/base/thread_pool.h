@@ -1,7 +1,8 @@
 // A fork-join pool: run(n, body) calls body(0) .. body(n - 1), each once, on the caller and the
 // pool's threads, and returns when all have ended. Which thread runs which index is open, so no
-// result may depend on it. Threads take ranges that shrink towards the end of a region, so that
-// many small bodies cost few claims and the last ones are shared out finely.
+// result may depend on it. Each thread has an equal part of the region and takes ranges of it from
+// front to back, each half of what is left: memory that bodies read in order is read in order.
+// Whoever has finished goes on with what is left of another's part.
 //
 // The caller never waits for a thread that has not begun: where other programs hold the
 // processors, it does the work itself. Threads spin briefly between regions, then sleep: an idle
@@ -33,7 +34,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int n_threads() const { return static_cast<int>(threads_.size()) + 1; }
+  int n_threads() const { return n_threads_; }
 
   template <class Body>
   void run(int64_t n, const Body& body) {
@@ -42,8 +43,8 @@ class ThreadPool {
     });
   }
 
-  // Calls body(begin, end) for ranges that together cover 0 .. n - 1, each of `grain` or more but
-  // for the last. One range, on the caller, when n is no more than the grain.
+  // Calls body(begin, end) for ranges that together cover 0 .. n - 1, each of `grain` or more. One
+  // range, on the caller, when n is no more than the grain.
   template <class Body>
   void run_ranges(int64_t n, int64_t grain, const Body& body) {
     const auto call = [](const void* context, int64_t begin, int64_t end) {
@@ -66,14 +67,16 @@ class ThreadPool {
 
   void run_region(int64_t n, int64_t grain, Work work);
   void run_slice(int64_t first, int64_t n, int64_t grain, Work work);
-  void work();
-  bool claim(Range& range);
-  void drain();
+  void work(size_t self);
+  bool claim(size_t self, Range& range);
+  bool claim_from(size_t part, Range& range);
+  void drain(size_t self);
   void drop_rest();
   void complete(int64_t n);
   void await_end();
   bool await_news(uint32_t seen);
 
+  const int n_threads_;
   std::vector<std::thread> threads_;
   const OwnerProcess owner_;
   std::mutex one_region_;
@@ -82,8 +85,13 @@ class ThreadPool {
   // cannot end under them. The others are hints that a claim made for an older region ignores.
   Work work_;
   int64_t first_ = 0;
-  std::atomic<int64_t> n_{0}, grain_{1};
-  alignas(64) std::atomic<uint64_t> unclaimed_{0};  // region number << 32 | indices not claimed yet
+  std::atomic<int64_t> n_{0}, grain_{1}, n_parts_{1};
+  // What a thread begins with; the caller's is the first.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> unclaimed{0};  // region number << 32 | indices not claimed yet
+  };
+  std::unique_ptr<Part[]> parts_;
+  uint32_t region_ = 0;  // its number, of the caller alone
   alignas(64) std::atomic<int64_t> unfinished_{0};
   std::atomic<uint32_t> ended_{0};  // number of the last region that ended
   std::exception_ptr error_;

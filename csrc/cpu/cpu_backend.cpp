@@ -58,8 +58,8 @@ void CpuBackend::download(const void* device, void* host, uint64_t bytes) {
 std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
   // Bytes that have an owner are used where they lie; the oracle decodes from the file's layout.
   if (bytes.owner || activation_kind_ == ActivationKind::kF32)
-    return std::make_unique<CpuWeight>(bytes);
-  return std::make_unique<CpuWeight>(bytes, *pool_);
+    return std::make_unique<CpuWeight>(bytes, weight_memory_);
+  return std::make_unique<CpuWeight>(bytes, weight_memory_, *pool_);
 }
 
 std::vector<std::pair<std::string, uint64_t>> CpuBackend::path_counts() const {

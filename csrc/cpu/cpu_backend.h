@@ -80,6 +80,7 @@ class CpuBackend final : public Backend {
   const Kernels& kernels_;
   const PanelKernels& panel_kernels_;
   std::shared_ptr<ThreadPool> pool_;
+  WeightMemory weight_memory_;
   std::vector<float> coefficients_;  // of add_lora; grows
   std::vector<int64_t> coefficients_at_;
   std::vector<CacheLine> states_;  // of attention that is shared out by stretches of keys; grows

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <sys/mman.h>
 #include <vector>
 
 #include "base/error.h"
@@ -21,21 +20,6 @@ int64_t checked_row_bytes(const WeightBytes& source) {
   return static_cast<int64_t>(*row_bytes);
 }
 
-// Whole pages, huge ones where the system gives them; committed by the thread that first writes.
-std::shared_ptr<uint8_t> make_pages(int64_t bytes) {
-  constexpr int64_t kHugePage = 2 << 20;
-  const auto size = static_cast<size_t>((bytes + 4095) / 4096 * 4096);
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(static_cast<uint64_t>(bytes)),
-         " for packed weights");
-  }
-#if defined(MADV_HUGEPAGE)
-  if (bytes >= kHugePage) ::madvise(memory, size, MADV_HUGEPAGE);
-#endif
-  return {static_cast<uint8_t*>(memory), [size](uint8_t* p) { ::munmap(p, size); }};
-}
-
 }  // namespace
 
 const PanelLayout& panel_layout(const Format& format) {
@@ -45,20 +29,20 @@ const PanelLayout& panel_layout(const Format& format) {
   return *layout;
 }
 
-CpuWeight::CpuWeight(const WeightBytes& source)
+CpuWeight::CpuWeight(const WeightBytes& source, WeightMemory& memory)
     : Weight(source.dtype, source.rows, source.cols),
       format_(&format_of(source.dtype)),
       row_bytes_(checked_row_bytes(source)),
       owner_(source.owner),
       data_(reinterpret_cast<const uint8_t*>(source.bytes.data())) {
   if (owner_) return;
-  const auto memory = make_pages(static_cast<int64_t>(source.bytes.size()));
-  std::memcpy(memory.get(), source.bytes.data(), source.bytes.size());
-  owner_ = memory;
-  data_ = memory.get();
+  const auto copy = memory.allocate(static_cast<int64_t>(source.bytes.size()));
+  std::memcpy(copy.get(), source.bytes.data(), source.bytes.size());
+  owner_ = copy;
+  data_ = copy.get();
 }
 
-CpuWeight::CpuWeight(const WeightBytes& source, ThreadPool& pool)
+CpuWeight::CpuWeight(const WeightBytes& source, WeightMemory& memory, ThreadPool& pool)
     : Weight(source.dtype, source.rows, source.cols),
       format_(&format_of(source.dtype == DType::kF64 ? DType::kF32 : source.dtype)),
       row_bytes_(checked_row_bytes(source) / (source.dtype == DType::kF64 ? 2 : 1)),
@@ -66,11 +50,11 @@ CpuWeight::CpuWeight(const WeightBytes& source, ThreadPool& pool)
   const PanelLayout& layout = panel_layout(*format_);
   panel_bytes_ = realm::cpu::panel_bytes(layout, n_blocks());
   const int64_t n_panels = (source.rows + kPanelRows - 1) / kPanelRows;
-  const std::shared_ptr<uint8_t> memory = make_pages(n_panels * panel_bytes_);
-  owner_ = memory;
-  data_ = memory.get();
+  const std::shared_ptr<uint8_t> packed = memory.allocate(n_panels * panel_bytes_);
+  owner_ = packed;
+  data_ = packed.get();
   pool.run(n_panels,
-           [&](int64_t p) { pack_panel(layout, source, p, memory.get() + p * panel_bytes_); });
+           [&](int64_t p) { pack_panel(layout, source, p, packed.get() + p * panel_bytes_); });
 }
 
 void CpuWeight::pack_panel(const PanelLayout& layout, const WeightBytes& source, int64_t p,

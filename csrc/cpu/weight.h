@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "cpu/kernels.h"
 #include "cpu/panels/layout.h"
+#include "cpu/weight_memory.h"
 #include "quant/formats.h"
 
 namespace realm::cpu {
@@ -16,9 +17,9 @@ namespace realm::cpu {
 class CpuWeight final : public Weight {
  public:
   // Keeps the file's layout: the bytes where they lie if they have an owner, else a copy.
-  explicit CpuWeight(const WeightBytes& source);
+  CpuWeight(const WeightBytes& source, WeightMemory& memory);
   // Packs with all threads of the pool and keeps nothing of the source.
-  CpuWeight(const WeightBytes& source, ThreadPool& pool);
+  CpuWeight(const WeightBytes& source, WeightMemory& memory, ThreadPool& pool);
 
   // Of the bytes it holds; F64 is packed as the F32 it decodes to.
   const Format& format() const { return *format_; }

@@ -3,9 +3,12 @@
 // differ; integer operations are exact and float ones IEEE's, so all levels give the same bits.
 // Included inside a level's namespace, after panels/level.h.
 //
+// kManyRowCounts: a kernel for every number of rows. Levels without it take some rows in two calls,
+// for which the build is minutes shorter.
+//
 // dot_unsigned and dot_signed multiply the four bytes of each lane with four int8 of activations
-// and add. Weights of dot_unsigned are at most 127. Weights of dot_signed are given xor
-// kSignedFlip.
+// and add. Weights of dot_unsigned are at most 127, or 255 where kFullUnsigned. Weights of
+// dot_signed are given xor kSignedFlip.
 
 #if defined(__AVX512F__) && !defined(REALM_IS_BASELINE)
 
@@ -85,6 +88,7 @@ INLINE void store_low_bytes(void* p, Lanes a) {
 }
 #if defined(__AVX512VNNI__)
 constexpr int kSignedFlip = 0x80;
+constexpr bool kManyRowCounts = true, kFullUnsigned = true;
 INLINE Lanes dot_unsigned(Lanes acc, Lanes w, Lanes x) {
   return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)};
 }
@@ -96,6 +100,7 @@ INLINE Lanes pair_dot(Lanes acc, Lanes a, Lanes b) {
 }
 #else
 constexpr int kSignedFlip = 0;
+constexpr bool kManyRowCounts = false, kFullUnsigned = false;
 INLINE Lanes pair_dot(Lanes acc, Lanes a, Lanes b) {
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(a.v, b.v))};
 }
@@ -149,6 +154,7 @@ INLINE Floats load_bf16(const uint8_t* p) {
 
 constexpr int kWidth = 8;
 constexpr int kSignedFlip = 0;
+constexpr bool kManyRowCounts = false, kFullUnsigned = false;
 struct Lanes {
   __m256i v;
 };
