@@ -118,6 +118,12 @@ Namespace namespace_of(const std::string& bytes) {
   return space;
 }
 
+std::optional<int64_t> deadline_of(std::optional<double> ms) {
+  if (!ms) return std::nullopt;
+  REALM_CHECK(*ms >= 0 && *ms < 1e12, "deadline_ms is ", *ms, "; must be 0 to 1e12");
+  return static_cast<int64_t>(*ms);
+}
+
 void speculate(RequestOptions& options, const std::optional<PySpeculativeConfig>& speculative) {
   if (!speculative) return;
   options.speculative = speculative->options;
@@ -135,11 +141,7 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
   options.prompt.assign(tokens.data(), tokens.data() + tokens.size());
   options.params = params;
   options.priority = priority;
-  if (deadline_ms) {
-    REALM_CHECK(*deadline_ms >= 0 && *deadline_ms < 1e12, "deadline_ms is ", *deadline_ms,
-                "; must be 0 to 1e12");
-    options.deadline_ms = static_cast<int64_t>(*deadline_ms);
-  }
+  options.deadline_ms = deadline_of(deadline_ms);
   options.space = namespace_of(space);
   speculate(options, speculative);
   const Unlocked unlocked;
@@ -148,13 +150,13 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
 }
 
 std::shared_ptr<Request> resume(Engine& engine, const py::bytes& snapshot, const py::bytes& space,
-                                std::optional<int64_t> deadline_ms, MaybeMailbox mailbox,
+                                std::optional<double> deadline_ms, MaybeMailbox mailbox,
                                 const std::optional<PySpeculativeConfig>& speculative,
                                 const AdapterNames& adapters) {
   const std::string_view bytes = snapshot;
   RequestOptions terms;
   terms.space = namespace_of(space);
-  terms.deadline_ms = deadline_ms;
+  terms.deadline_ms = deadline_of(deadline_ms);
   speculate(terms, speculative);
   const Unlocked unlocked;
   terms.adapter_set = engine.model()->adapters().set_of(adapters);

@@ -1040,7 +1040,7 @@ class Engine:
         snapshot: bytes,
         *,
         space: bytes = b"",
-        deadline_ms: typing.SupportsInt | typing.SupportsIndex | None = None,
+        deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
         mailbox: Mailbox | None = None,
         speculative: SpeculativeConfig | None = None,
         adapters: collections.abc.Sequence[

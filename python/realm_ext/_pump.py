@@ -7,6 +7,7 @@ on this side.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import weakref
 
@@ -35,9 +36,18 @@ class LoopPump:
         news.set()  # of what came before it was added
         return news
 
-    def discard(self, request: _core.Request) -> None:
+    def discard(self, request_id: int) -> None:
         """Forgets the request, and lets go of the descriptor with the last one."""
-        self._news.pop(request.id, None)
+        self._news.pop(request_id, None)
+        self.rest()
+
+    def discard_soon(self, request_id: int) -> None:
+        """As `discard`, from any thread and at any time."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and watches nothing
+            self._loop.call_soon_threadsafe(self.discard, request_id)
+
+    def rest(self) -> None:
+        """Lets go of the descriptor if no request needs it."""
         if not self._news and self._mailbox is not None:
             self._loop.remove_reader(self._mailbox.fileno())
             self._mailbox = None

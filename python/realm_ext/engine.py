@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from realm_ext import _core
 from realm_ext._draft import Draft, load_draft
-from realm_ext._pump import Pumps
+from realm_ext._pump import LoopPump, Pumps
 from realm_ext._token_ids import as_token_ids
 from realm_ext.adapters import chosen
 from realm_ext.completion import Chunk, Completion, Timings, Usage
@@ -92,7 +92,7 @@ class Engine:
         kv_dtype: Literal["f32", "f16", "bf16", "q8_0"] = "f16",
         prefix_cache: bool = True,
         max_queue: int | None = None,
-        max_wait_ms: float = 0,
+        max_wait_ms: int = 0,
         draft_kv_bytes: int | None = None,
     ) -> None:
         """See the class."""
@@ -213,7 +213,7 @@ class Engine:
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
         terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        return await self._submit(ids, terms, pump.mailbox()).result_on(pump)
+        return await self._submit_on(pump, ids, terms).result_on(pump)
 
     # ---- one call, pieces of an answer
 
@@ -254,7 +254,7 @@ class Engine:
         pump = self._pumps.of_running_loop()
         ids = self._prompt_ids(prompt, messages)
         terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        return self._submit(ids, terms, pump.mailbox()).stream_on(pump)
+        return self._submit_on(pump, ids, terms).stream_on(pump)
 
     # ---- requests as objects
 
@@ -357,6 +357,13 @@ class Engine:
                 speculative=self._speculative_of(terms.speculative),
             )
         )
+
+    def _submit_on(self, pump: LoopPump, ids: NDArray[np.int32], terms: _Terms) -> Request:
+        try:
+            return self._submit(ids, terms, pump.mailbox())
+        except RealmError:
+            pump.rest()
+            raise
 
     def _speculative_of(self, asked: Speculative) -> _core.SpeculativeConfig | None:
         if asked is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Literal, cast
 
 from realm_ext import _core
@@ -97,33 +99,21 @@ class Request:
     def stream(self) -> Iterator[Chunk]:
         """Its pieces as they come; of several readers, each piece reaches one.
 
-        Closing the iterator cancels the request.
+        Closing the iterator, or dropping it, cancels the request.
 
         Raises:
             RealmError: It failed; the pieces before that stand.
         """
-        try:
-            while self._end is None:
-                self._core.wait()
-                if chunk := self._take():
-                    yield chunk
-        finally:
-            self.cancel()
-        self._raise_if_failed()
+        pieces = self._pieces()
+        _when_dropped(pieces, self._core.cancel)
+        return pieces
 
-    async def stream_on(self, pump: LoopPump) -> AsyncIterator[Chunk]:
+    def stream_on(self, pump: LoopPump) -> AsyncIterator[Chunk]:
         """As `stream`, on an event loop."""
-        news = pump.add(self._core)
-        try:
-            while self._end is None:
-                await news.wait()
-                news.clear()
-                if chunk := self._take():
-                    yield chunk
-        finally:
-            self.cancel()
-            pump.discard(self._core)
-        self._raise_if_failed()
+        pieces = self._pieces_on(pump, pump.add(self._core))
+        _when_dropped(pieces, self._core.cancel)
+        _when_dropped(pieces, pump.discard_soon, self._core.id)
+        return pieces
 
     async def result_on(self, pump: LoopPump) -> Completion:
         """As `result`, on an event loop; cancels the request if the task is cancelled."""
@@ -138,6 +128,28 @@ class Request:
             InvalidRequest: It has ended.
         """
         return self._core.snapshot()
+
+    def _pieces(self) -> Iterator[Chunk]:
+        try:
+            while self._end is None:
+                self._core.wait()
+                if chunk := self._take():
+                    yield chunk
+        finally:
+            self.cancel()
+        self._raise_if_failed()
+
+    async def _pieces_on(self, pump: LoopPump, news: asyncio.Event) -> AsyncIterator[Chunk]:
+        try:
+            while self._end is None:
+                await news.wait()
+                news.clear()
+                if chunk := self._take():
+                    yield chunk
+        finally:
+            self.cancel()
+            pump.discard(self._core.id)
+        self._raise_if_failed()
 
     def _take(self) -> Chunk | None:
         """What has come since the last call; None if nothing has, or only an error."""
@@ -160,6 +172,11 @@ class Request:
     def __repr__(self) -> str:
         """Its number and how far it is."""
         return f"<Request {self.id}, {self.status}>"
+
+
+def _when_dropped(pieces: object, call: Callable[..., None], *arguments: object) -> None:
+    # A generator's own `finally` does not run if nobody ever asked it for a piece.
+    weakref.finalize(pieces, call, *arguments).atexit = False
 
 
 def _as_chunk(piece: _core.Piece) -> Chunk:

@@ -9,7 +9,6 @@ import pytest
 
 from support import ROOT
 
-pytest.importorskip("gguf")
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import speculative
 import synth

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import gguf
 import numpy as np
 import pytest
 
@@ -14,13 +15,12 @@ import realm_ext
 from realm_ext._work import Work
 from support import ROOT
 
-gguf = pytest.importorskip("gguf")
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import comparison  # noqa: E402
-import neighbours  # noqa: E402
-import synth  # noqa: E402
-import synth_blocks  # noqa: E402
-import vs_llama_cpp  # noqa: E402
+import comparison
+import neighbours
+import synth
+import synth_blocks
+import vs_llama_cpp
 
 TINY = synth.Shape(512, 256, 9, 8, 2, 768, 1024)
 PROMPT = [1, 300, 301, 302, 303]

@@ -106,6 +106,13 @@ def test_closing_a_stream_cancels_its_request(engine):
     assert engine.stats().kv_blocks_used == 0
 
 
+def test_dropping_a_stream_that_was_never_read_cancels_its_request(engine):
+    stream = engine.stream(PROMPT, LONG)
+    del stream
+    wait_until(lambda: engine.stats().active_requests == 0)
+    assert engine.stats().cancelled == 1
+
+
 def test_a_cancelled_request_keeps_what_it_had(engine):
     request = engine.submit(PROMPT, LONG)
     request._core.wait()
@@ -195,6 +202,9 @@ def test_a_snapshot_resumes_to_the_same_answer_in_another_engine(model, engine):
     assert resumed.logprobs == whole.logprobs
     with pytest.raises(realm_ext.FormatError):
         engine.resume(snapshot[:-1])
+    with pytest.raises(realm_ext.InvalidRequest, match=r"deadline_ms is -0\.5"):
+        engine.resume(snapshot, deadline_ms=-0.5)
+    assert engine.resume(snapshot, deadline_ms=0.5).result().finish_reason == "deadline"
     with (
         realm_ext.Model(realm_ext.demo_path("draft.gguf")) as draft,
         Engine(draft) as stranger,

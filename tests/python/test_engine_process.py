@@ -73,6 +73,23 @@ def test_cancelling_a_task_cancels_its_request(engine):
     assert engine.stats().cancelled == 1
 
 
+def test_a_stream_that_was_never_read_leaves_no_request_and_no_descriptor(engine):
+    async def main():
+        loop = asyncio.get_running_loop()
+        before = len(loop._selector.get_map())
+        stream = engine.astream(PROMPT, LONG)
+        assert len(loop._selector.get_map()) == before + 1
+        del stream
+        while engine.stats().active_requests or len(loop._selector.get_map()) > before:
+            await asyncio.sleep(0.001)
+        with pytest.raises(realm_ext.InvalidRequest):
+            engine.astream([99999])
+        assert len(loop._selector.get_map()) == before
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert engine.stats().cancelled == 1
+
+
 def test_an_asynchronous_answer_is_the_answer(engine):
     async def main():
         return await asyncio.gather(

@@ -6,6 +6,7 @@ from pathlib import Path
 import realm_ext
 from realm_ext.cli.command import Commands
 from realm_ext.cli.progress import ProgressBar
+from realm_ext.cli.rewritten import formats, largest_error
 from realm_ext.cli.text import printable
 from realm_ext.errors import InvalidRequest
 
@@ -46,13 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(report: realm_ext.MergeReport) -> str:
     """How many tensors changed, to which formats, and the one that lost most."""
-    counts: dict[str, int] = {}
-    for tensor in report.tensors:
-        counts[tensor.to_dtype] = counts.get(tensor.to_dtype, 0) + 1
-    formats = ", ".join(f"{n} {name}" for name, n in counts.items())
-    text = f"{len(report.tensors)} tensors merged ({formats}), {report.n_copied} copied"
-    worst = max(report.tensors, key=lambda t: t.relative_error, default=None)
-    if worst is None or worst.relative_error == 0:
-        return f"{text}, no value rounded"
-    error = f"{worst.relative_error:.3g} in {printable(worst.name)}"
-    return f"{text}, largest relative rms error {error}"
+    merged = f"{len(report.tensors)} tensors merged ({formats(report.tensors)})"
+    error = largest_error(report.tensors) or "no value rounded"
+    return f"{merged}, {report.n_copied} copied, {error}"

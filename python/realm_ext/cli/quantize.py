@@ -6,6 +6,7 @@ from pathlib import Path
 import realm_ext
 from realm_ext.cli.command import Commands
 from realm_ext.cli.progress import ProgressBar
+from realm_ext.cli.rewritten import formats, largest_error
 from realm_ext.cli.text import human_bytes, printable
 from realm_ext.errors import InvalidRequest
 
@@ -51,13 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(report: realm_ext.RequantizeReport) -> str:
     """Sizes, formats, and the tensor that lost most."""
-    counts: dict[str, int] = {}
-    for tensor in report.tensors:
-        counts[tensor.to_dtype] = counts.get(tensor.to_dtype, 0) + 1
-    formats = ", ".join(f"{n} {name}" for name, n in counts.items())
-    text = f"{human_bytes(report.bytes_in)} -> {human_bytes(report.bytes_out)} ({formats})"
-    worst = max(report.tensors, key=lambda t: t.relative_error, default=None)
-    if worst is None or worst.relative_error == 0:
-        return f"{text}, no value changed"
-    error = f"{worst.relative_error:.3g} in {printable(worst.name)}"
-    return f"{text}, largest relative rms error {error}"
+    sizes = f"{human_bytes(report.bytes_in)} -> {human_bytes(report.bytes_out)}"
+    error = largest_error(report.tensors) or "no value changed"
+    return f"{sizes} ({formats(report.tensors)}), {error}"
