@@ -11,7 +11,7 @@ namespace realm::cpu {
 
 namespace {
 
-constexpr int64_t kSweepBytes = 384 << 10;  // quantized activations of a sweep: they stay in L2
+constexpr int64_t kSweepBytes = 1 << 20;  // quantized activations of a sweep: they stay in L2
 constexpr int64_t kMaxSweepRows = 512;
 constexpr int64_t kStretchBytes = 384 << 10;  // packed weights that every sweep goes over
 
@@ -91,9 +91,11 @@ class QuantizedProduct {
     const int64_t rows = acts_.in().rows, blocks = n_blocks();
     const auto most = std::clamp<int64_t>(
         kSweepBytes / (blocks * static_cast<int64_t>(act_bytes())), kMaxTileRows, kMaxSweepRows);
+    const int64_t tiles_of_rows = (rows + kMaxTileRows - 1) / kMaxTileRows;
     const int64_t sweeps = (rows + most - 1) / most;
-    for (int64_t s = 0; s < sweeps; ++s) {
-      const int64_t from = rows * s / sweeps, to = rows * (s + 1) / sweeps;
+    for (int64_t s = 0; s < sweeps; ++s) {  // of whole tiles, but for the last
+      const int64_t from = tiles_of_rows * s / sweeps * kMaxTileRows;
+      const int64_t to = std::min(rows, tiles_of_rows * (s + 1) / sweeps * kMaxTileRows);
       for (int64_t p = first; p < first + n;) {
         int64_t together = std::min<int64_t>(kMaxTilePanels, first + n - p);
         while (!tiles()[1][together]) --together;
@@ -109,26 +111,24 @@ class QuantizedProduct {
     for (int64_t block = 0; block < n_blocks(); ++block) {
       for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs[i]);
       NextBlocks next = blocks_after(panel, panels, block);
-      multiply_slabs(slabs, block, panels, first_row, rows, next, sums);
+      multiply_slabs(slabs, block, panel, panels, first_row, rows, next, sums);
     }
     write_sums(product_, sums, first_row, rows, panel, panels);
   }
 
-  void multiply_slabs(const Slab* slabs, int64_t block, int panels, int64_t first_row, int64_t rows,
-                      NextBlocks& next, float* sums) {
-    const int64_t n_tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
+  void multiply_slabs(const Slab* slabs, int64_t block, int64_t panel, int panels,
+                      int64_t first_row, int64_t rows, NextBlocks& next, float* sums) {
+    const bool is_last = block + 1 == n_blocks();
     const int subs = filled_subs(block), start = start_place();
-    for (int64_t row = 0, t = 1; row < rows; ++t) {
-      const int64_t end = rows * t / n_tiles;
-      next.fetch(next.lines * t / n_tiles);
-      while (row < end) {
-        int64_t r = end - row;
-        while (!tiles()[r][panels]) --r;
-        tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
-                           sums + row * panels * kPanelRows);
-        ++(r == kMaxTileRows && panels == most_panels() ? slab_calls_ : tail_calls_);
-        row += r;
-      }
+    for (int64_t row = 0; row < rows;) {
+      int64_t r = std::min<int64_t>(kMaxTileRows, rows - row);
+      while (!tiles()[r][panels]) --r;
+      next.fetch(next.lines * (row + r) / rows);
+      if (is_last) fetch_outputs(product_, first_row + row, r, panel, panels);
+      tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
+                         sums + row * panels * kPanelRows);
+      ++(r == kMaxTileRows && panels == most_panels() ? slab_calls_ : tail_calls_);
+      row += r;
     }
   }
 

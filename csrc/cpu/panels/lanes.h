@@ -95,6 +95,16 @@ INLINE Lanes dot_unsigned(Lanes acc, Lanes w, Lanes x) {
 INLINE Lanes dot_signed(Lanes acc, Lanes w, Lanes x) {
   return dot_unsigned(acc, w, x);
 }
+// With the same four bytes for every lane, from memory: compilers take a register for them.
+#define REALM_HAS_DOTS_AT
+typedef int __attribute__((may_alias)) FourBytes;
+INLINE Lanes dot_unsigned_at(Lanes acc, Lanes w, const void* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(w.v), "m"(*(const FourBytes*)x));
+  return acc;
+}
+INLINE Lanes dot_signed_at(Lanes acc, Lanes w, const void* x) {
+  return dot_unsigned_at(acc, w, x);
+}
 INLINE Lanes pair_dot(Lanes acc, Lanes a, Lanes b) {
   return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
 }
@@ -293,6 +303,15 @@ INLINE Lanes splat_at(const void* p) {
   __builtin_memcpy(&x, p, 4);
   return splat(x);
 }
+#if !defined(REALM_HAS_DOTS_AT)
+INLINE Lanes dot_unsigned_at(Lanes acc, Lanes w, const void* x) {
+  return dot_unsigned(acc, w, splat_at(x));
+}
+INLINE Lanes dot_signed_at(Lanes acc, Lanes w, const void* x) {
+  return dot_signed(acc, w, splat_at(x));
+}
+#endif
+#undef REALM_HAS_DOTS_AT
 INLINE Lanes low_nibbles(Lanes a) {
   return a & splat(0x0f0f0f0f);
 }
