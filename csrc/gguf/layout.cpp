@@ -1,5 +1,6 @@
 #include "gguf/layout.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/checked_math.h"
@@ -73,7 +74,9 @@ class Bytes {
     for (size_t i = 0; i < texts.size(); ++i) text(texts[i]);
   }
   void raw(std::span<const std::byte> data) {
-    bytes_.insert(bytes_.end(), data.begin(), data.end());
+    const size_t end = bytes_.size();
+    bytes_.resize(end + data.size());
+    std::copy(data.begin(), data.end(), bytes_.data() + end);
   }
 
   std::vector<std::byte> bytes_;
