@@ -56,6 +56,24 @@ struct LoadProgress {
   }
 };
 
+using LoadProgressCall = std::function<bool(uint64_t, uint64_t)>;
+
+// Calls make(report) where Ctrl-C ends it, and so does what `progress` raises.
+template <class Make>
+std::shared_ptr<Model> with_progress(std::optional<Progress> progress, Make make) {
+  LoadProgress report{std::move(progress), {}};
+  std::shared_ptr<Model> model;
+  try {
+    run_interruptibly([&](const std::atomic<bool>& cancel) {
+      model = make([&](uint64_t done, uint64_t total) { return report(done, total, cancel); });
+    });
+  } catch (const Error&) {
+    if (report.raised) throw *report.raised;
+    throw;
+  }
+  return model;
+}
+
 std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device,
                             std::optional<int> threads, const std::string& weights,
                             const std::string& activations, std::optional<Progress> progress,
@@ -70,20 +88,23 @@ std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device
   options.merge = adapter_sources(merge);
   if (merge_dtype) options.load.merge_type = format_named(*merge_dtype).dtype;
   const auto file = open_gguf(source);
-  LoadProgress report{std::move(progress), {}};
-  std::shared_ptr<Model> model;
-  try {
-    run_interruptibly([&](const std::atomic<bool>& cancel) {
-      options.load.progress = [&](uint64_t done, uint64_t total) {
-        return report(done, total, cancel);
-      };
-      model = Model::load(file, options);
-    });
-  } catch (const Error&) {
-    if (report.raised) throw *report.raised;
-    throw;
-  }
-  return model;
+  return with_progress(std::move(progress), [&](const LoadProgressCall& report) {
+    options.load.progress = report;
+    return Model::load(file, options);
+  });
+}
+
+std::shared_ptr<Model> overlay(Model& base,
+                               const std::vector<std::pair<AdapterLike, float>>& adapters,
+                               const std::optional<std::string>& merge_dtype,
+                               std::optional<Progress> progress) {
+  OverlayOptions options;
+  if (merge_dtype) options.merge_type = format_named(*merge_dtype).dtype;
+  const AdapterSources sources = adapter_sources(adapters);
+  return with_progress(std::move(progress), [&](const LoadProgressCall& report) {
+    options.progress = report;
+    return base.overlay(sources, options);
+  });
 }
 
 bool wants_all(const std::string& rows) {
@@ -161,6 +182,8 @@ void bind_model(py::module_& m) {
            py::arg("activations") = "int8", py::arg("progress") = py::none(),
            py::arg("merge") = std::vector<std::pair<AdapterLike, float>>(),
            py::arg("merge_dtype") = py::none())
+      .def("overlay", &overlay, py::arg("adapters"), py::kw_only(),
+           py::arg("merge_dtype") = py::none(), py::arg("progress") = py::none())
       .def_property_readonly("merged", [](const Model& self) { return self.weights().merged; })
       .def_property_readonly("config", &Model::config, py::return_value_policy::reference_internal)
       .def_property_readonly("weight_bytes", [](const Model& self) { return self.weights().bytes; })

@@ -1,6 +1,10 @@
 // A loaded model: configuration, weights and the backend they live on. Immutable once made, apart
 // from the lock that lets one computation at a time use the backend; share it between threads and
 // sequences freely.
+//
+// An overlay is a model over another's weights with adapters merged into some of them: it owns
+// those and shares the others, and the backend with its lock. The base never changes, and either
+// may go first.
 #pragma once
 
 #include <memory>
@@ -29,11 +33,21 @@ struct ModelOptions {
   AdapterSources merge{};
 };
 
+struct OverlayOptions {
+  std::optional<DType> merge_type{};  // as in LoadOptions, and so is the progress
+  std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress{};
+};
+
 class Model {
  public:
   // Throws kFormat for a file that is not a model we can compute, kCancelled, kOutOfMemory.
   static std::shared_ptr<Model> load(std::shared_ptr<const gguf::GgufFile> file,
                                      const ModelOptions& options);
+
+  // An overlay: the answers of a model loaded with these adapters merged, bit for bit. Requests on
+  // this model run on meanwhile. Throws kInvalidRequest if this model has adapters merged into it,
+  // else as load() does.
+  std::shared_ptr<Model> overlay(const AdapterSources& adapters, const OverlayOptions& options);
 
   const ModelConfig& config() const { return config_; }
   const gguf::Metadata& metadata() const { return file_->metadata(); }
@@ -53,22 +67,28 @@ class Model {
   // another thread's lock would never open.
   std::unique_lock<std::mutex> lock_backend() {
     owner_.require();
-    return std::unique_lock(backend_mutex_);
+    return std::unique_lock(device_->mutex);
   }
-  Backend& backend() { return *backend_; }
+  Backend& backend() { return *device_->backend; }
 
  private:
+  struct Device {
+    std::unique_ptr<Backend> backend;
+    std::mutex mutex;
+  };
+
   Model() = default;
 
   std::shared_ptr<const gguf::GgufFile> file_;
   ModelConfig config_;
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::shared_ptr<const lora::BaseLayout> layout_;
-  std::unique_ptr<Backend> backend_;
-  ModelWeights weights_;  // after the backend, so destroyed before it
+  std::shared_ptr<Device> device_;
+  ModelWeights weights_;  // after the device, so destroyed before it
+  bool is_merged_ = false;
+  int n_threads_ = 0;
   const OwnerProcess owner_;
-  std::mutex backend_mutex_;
-  AdapterStore adapters_{*this};             // after the backend, whose memory they hold
+  AdapterStore adapters_{*this};             // after the device, whose memory they hold
   std::optional<Sha256Digest> fingerprint_;  // under the lock
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -12,6 +13,8 @@
 namespace realm {
 
 namespace {
+
+constexpr const char *kHead = "output.weight", *kEmbedding = "token_embd.weight";
 
 Shape shape_of(std::initializer_list<int64_t> extents) {
   const std::vector<uint64_t> counts(extents.begin(), extents.end());
@@ -39,17 +42,18 @@ std::span<std::byte> StagingMemory::at_least(uint64_t bytes) {
 }
 
 TensorSource::TensorSource(std::shared_ptr<const gguf::GgufFile> file, Backend& backend,
-                           const LoadOptions& options)
+                           const LoadOptions& options, const OverlayBase* base)
     : file_(std::move(file)),
       backend_(backend),
       options_(options),
+      base_(base),
       pool_(ThreadPool::shared(options.n_threads > 0 ? options.n_threads : usable_processors())),
       taken_(file_->tensors().size(), false) {
   for (const gguf::TensorInfo& info : file_->tensors()) bytes_total_ += info.bytes;
 }
 
 bool TensorSource::has(const std::string& name) const {
-  const bool is_added = options_.merge && name == "output.weight" && options_.merge->unties();
+  const bool is_added = options_.merge && name == kHead && options_.merge->unties();
   return file_->find(name) != nullptr || is_added || merged_bias(name);
 }
 
@@ -57,6 +61,18 @@ std::optional<std::vector<float>> TensorSource::merged_bias(const std::string& n
   constexpr std::string_view kBias = ".bias";
   if (!options_.merge || !name.ends_with(kBias)) return std::nullopt;
   return options_.merge->bias(std::string_view(name).substr(0, name.size() - kBias.size()));
+}
+
+bool TensorSource::is_merged(const std::string& name) const {
+  constexpr std::string_view kWeight = ".weight";
+  if (!options_.merge) return false;
+  if (!name.ends_with(kWeight)) return merged_bias(name).has_value();
+  return options_.merge->changes(std::string_view(name).substr(0, name.size() - kWeight.size()));
+}
+
+// Others use the backend of a base.
+std::unique_lock<std::mutex> TensorSource::lock_backend() const {
+  return base_ ? std::unique_lock(base_->backend_mutex) : std::unique_lock<std::mutex>();
 }
 
 // Decodes, changes and encodes a tensor; the file's own bytes stay as they are.
@@ -84,12 +100,15 @@ const gguf::TensorInfo& TensorSource::take(const std::string& name, const Shape&
   return *info;
 }
 
-WeightBytes TensorSource::fetch(const std::string& name, const Shape& needed) {
-  const bool is_own_head = !file_->find(name) && has(name);  // of a base that ties its ends
-  const gguf::TensorInfo& info = take(is_own_head ? "token_embd.weight" : name, needed);
+// The head of a base that ties its ends lies in the embedding.
+std::string TensorSource::stored_name(const std::string& name) const {
+  return name == kHead && !file_->find(name) ? kEmbedding : name;
+}
+
+WeightBytes TensorSource::fetch(const std::string& name, const gguf::TensorInfo& info,
+                                const Shape& needed) {
   const auto rows = static_cast<int64_t>(needed.rows());
   const auto cols = static_cast<int64_t>(needed.row_elements());
-  report(is_own_head ? 0 : info.bytes);
   if (options_.merge) {
     const auto rewrite = lora::plan_rewrite(*file_, *options_.merge, name, options_.merge_type);
     if (rewrite.change) {
@@ -125,31 +144,49 @@ void TensorSource::report(uint64_t bytes) {
   }
 }
 
-std::unique_ptr<Weight> TensorSource::matrix(const std::string& name, int64_t rows, int64_t cols) {
-  return backend_.load_weight(fetch(name, shape_of({rows, cols})));
-}
-
-std::unique_ptr<Weight> TensorSource::bank(const std::string& name, int64_t experts, int64_t rows,
-                                           int64_t cols) {
-  return backend_.load_weight(fetch(name, shape_of({experts, rows, cols})));
-}
-
-std::vector<std::unique_ptr<Weight>> TensorSource::split_matrix(const std::string& name,
-                                                                const std::vector<int64_t>& rows,
-                                                                int64_t cols) {
-  int64_t total = 0;
-  for (const int64_t n : rows) total += n;
-  WeightBytes whole = fetch(name, shape_of({total, cols}));
-  const uint64_t row_bytes = whole.bytes.size() / static_cast<uint64_t>(total);
-  std::vector<std::unique_ptr<Weight>> parts;
+TensorSource::Parts TensorSource::load_parts(const WeightBytes& whole,
+                                             const std::vector<int64_t>& rows) {
+  const uint64_t row_bytes = whole.bytes.size() / static_cast<uint64_t>(whole.rows);
+  Parts parts;
   uint64_t offset = 0;
   for (const int64_t n : rows) {
     const uint64_t bytes = static_cast<uint64_t>(n) * row_bytes;
+    const auto lock = lock_backend();
     parts.push_back(backend_.load_weight(
-        {whole.dtype, n, cols, whole.bytes.subspan(offset, bytes), whole.owner}));
+        {whole.dtype, n, whole.cols, whole.bytes.subspan(offset, bytes), whole.owner}));
     offset += bytes;
   }
   return parts;
+}
+
+const TensorSource::Parts& TensorSource::parts(const std::string& name, const Shape& needed,
+                                               const std::vector<int64_t>& rows) {
+  Parts& parts = loaded_.matrices[name];
+  const std::string stored = stored_name(name);
+  const gguf::TensorInfo& info = take(stored, needed);
+  report(stored == name ? info.bytes : 0);
+  if (base_ && !is_merged(name)) {
+    parts = base_->weights.tensors.matrices.at(stored);
+  } else {
+    parts = load_parts(fetch(name, info, needed), rows);
+  }
+  return parts;
+}
+
+std::shared_ptr<const Weight> TensorSource::matrix(const std::string& name, int64_t rows,
+                                                   int64_t cols) {
+  return parts(name, shape_of({rows, cols}), {rows}).front();
+}
+
+std::shared_ptr<const Weight> TensorSource::bank(const std::string& name, int64_t experts,
+                                                 int64_t rows, int64_t cols) {
+  return parts(name, shape_of({experts, rows, cols}), {experts * rows}).front();
+}
+
+TensorSource::Parts TensorSource::split_matrix(const std::string& name,
+                                               const std::vector<int64_t>& rows, int64_t cols) {
+  const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+  return parts(name, shape_of({total, cols}), rows);
 }
 
 std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n) {
@@ -171,27 +208,36 @@ std::vector<float> TensorSource::host_vector(const std::string& name, int64_t n)
 }
 
 Vector TensorSource::vector(const std::string& name, int64_t n) {
-  const bool is_new = !file_->find(name) && has(name);
-  const std::vector<float> values = is_new ? *merged_bias(name) : host_vector(name, n);
-  auto buffer = backend_.allocate(values.size() * sizeof(float));
-  backend_.upload(values.data(), buffer->data(), values.size() * sizeof(float));
-  const Vector view{reinterpret_cast<const float*>(buffer->data()), n};
-  vectors_.push_back(std::move(buffer));
-  return view;
+  std::shared_ptr<const Buffer>& memory = loaded_.vectors[name];
+  if (base_ && !is_merged(name)) {
+    report(take(name, shape_of({n})).bytes);
+    memory = base_->weights.tensors.vectors.at(name);
+  } else {
+    memory = load_vector(file_->find(name) ? host_vector(name, n) : *merged_bias(name));
+  }
+  return {reinterpret_cast<const float*>(memory->data()), n};
+}
+
+std::shared_ptr<const Buffer> TensorSource::load_vector(const std::vector<float>& values) {
+  const uint64_t bytes = values.size() * sizeof(float);
+  const auto lock = lock_backend();
+  std::shared_ptr<Buffer> buffer = backend_.allocate(bytes);
+  backend_.upload(values.data(), buffer->data(), bytes);
+  return buffer;
 }
 
 Vector TensorSource::optional_vector(const std::string& name, int64_t n) {
   return has(name) ? vector(name, n) : Vector{};
 }
 
-std::vector<std::unique_ptr<Buffer>> TensorSource::finish() {
+LoadedTensors TensorSource::finish() {
   for (size_t i = 0; i < taken_.size(); ++i) {
     if (!taken_[i]) {
       fail(ErrorCode::kFormat, "tensor ", quoted(file_->tensors()[i].name),
            " has no place in this architecture; computing without it would give wrong answers");
     }
   }
-  return std::move(vectors_);
+  return std::move(loaded_);
 }
 
 }  // namespace realm

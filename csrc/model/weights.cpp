@@ -165,8 +165,8 @@ RopeFactors load_rope_factors(TensorSource& source, const ModelConfig& config) {
 }  // namespace
 
 ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config,
-                          Backend& backend, const LoadOptions& options) {
-  TensorSource source(std::move(file), backend, options);
+                          Backend& backend, const LoadOptions& options, const OverlayBase* base) {
+  TensorSource source(std::move(file), backend, options, base);
   ModelWeights weights;
   weights.embedding = source.matrix("token_embd.weight", config.n_vocab, config.n_embd);
   if (config.architecture->learned_positions) {
@@ -188,7 +188,7 @@ ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const Mode
   weights.head_bias = source.optional_vector("output.bias", config.n_vocab);
   weights.bytes = source.bytes();
   weights.merged = source.take_merged();
-  weights.vectors = source.finish();
+  weights.tensors = source.finish();
   return weights;
 }
 

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +32,7 @@ constexpr SiteId kNoSite = -1;
 
 // A weight and its bias; the bias is empty when the file has none.
 struct Linear {
-  std::unique_ptr<Weight> weight;
+  std::shared_ptr<const Weight> weight;
   Vector bias;
   SiteId site = kNoSite;
 };
@@ -46,22 +48,29 @@ struct LayerWeights {
   Linear gate, up, down;
   // Mixture of experts.
   Linear router;
-  std::unique_ptr<Weight> expert_gate, expert_up, expert_down;
+  std::shared_ptr<const Weight> expert_gate, expert_up, expert_down;
   SiteId expert_gate_site = kNoSite, expert_up_site = kNoSite, expert_down_site = kNoSite;
   Linear shared_gate, shared_up, shared_down, shared_router;
 };
 
+// What was loaded, by the names of the file's tensors; an overlay shares it tensor by tensor.
+struct LoadedTensors {
+  std::map<std::string, std::vector<std::shared_ptr<const Weight>>>
+      matrices;  // parts of fused ones
+  std::map<std::string, std::shared_ptr<const Buffer>> vectors;
+};
+
 struct ModelWeights {
-  std::unique_ptr<Weight> embedding, positions, own_head;
+  std::shared_ptr<const Weight> embedding, positions, own_head;
   Vector head_bias;
   NormWeights output_norm;
   std::vector<LayerWeights> layers;
   std::vector<AdapterSite> sites;
   SiteId head_site = kNoSite;
   RopeFactors rope_factors;
-  std::vector<std::unique_ptr<Buffer>> vectors;  // memory of the small vectors
-  uint64_t bytes = 0;                            // of all weights, as stored
-  std::vector<gguf::RequantizedTensor> merged;   // that adapters were merged into
+  LoadedTensors tensors;                        // all of the above, and the vectors' memory
+  uint64_t bytes = 0;                           // of all weights but those of a base, as stored
+  std::vector<gguf::RequantizedTensor> merged;  // that adapters were merged into
 
   const Weight& head() const { return own_head ? *own_head : *embedding; }
 };
@@ -78,9 +87,17 @@ struct LoadOptions {
   std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress{};
 };
 
+// A model in use of the same file and backend, which is used under the mutex. Tensors that merging
+// does not change are taken from it and not loaded.
+struct OverlayBase {
+  const ModelWeights& weights;
+  std::mutex& backend_mutex;
+};
+
 // Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are
 // not finite.
 ModelWeights load_weights(std::shared_ptr<const gguf::GgufFile> file, const ModelConfig& config,
-                          Backend& backend, const LoadOptions& options);
+                          Backend& backend, const LoadOptions& options,
+                          const OverlayBase* base = nullptr);
 
 }  // namespace realm

@@ -658,6 +658,21 @@ class Model:
 
         `chunk` is how many tokens go through the model at a time; it changes no bit of the result.
         """
+    def overlay(
+        self,
+        adapters: collections.abc.Sequence[
+            tuple[
+                str
+                | os.PathLike[str]
+                | typing_extensions.Buffer
+                | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
+                typing.SupportsFloat | typing.SupportsIndex,
+            ]
+        ],
+        *,
+        merge_dtype: str | None = None,
+        progress: collections.abc.Callable[[int, int], None] | None = None,
+    ) -> Model: ...
     def path_counts(self) -> dict[str, typing.Any]:
         """
         Kernel calls of matrix products so far, by path.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -83,6 +83,7 @@ class Model:
             merge=scaled(merge),
             merge_dtype=merge_dtype,
         )
+        self._tokenizer = cache(partial(_make_tokenizer, self.vocab))
 
     @property
     def core(self) -> _core.Model:
@@ -101,16 +102,14 @@ class Model:
         """What the token ids mean; None if the file does not say."""
         return self.core.vocabulary
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
         """Text to token ids and back; built when first asked for."""
-        if self.vocab is None:
-            raise InvalidRequest("this model's file has no vocabulary")
-        return Tokenizer(self.vocab)
+        return self._tokenizer()
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes in use, by what for."""
+        """Bytes in use, by what for. Weights that an overlay shares count at its base alone."""
         adapters = sum(one.bytes for one in self.adapters.values())
         return {"weights": self.core.weight_bytes, "adapters": adapters}
 
@@ -118,8 +117,45 @@ class Model:
 
     @property
     def merged(self) -> list[_core.RequantizedTensor]:
-        """The tensors that `merge` changed, with what encoding them cost."""
+        """The tensors that `merge` or `overlay` changed, with what encoding them cost."""
         return self.core.merged
+
+    def overlay(
+        self,
+        merge: ScaledAdapter | Iterable[ScaledAdapter],
+        merge_dtype: str | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Model:
+        """A model with adapters in its weights, which shares with this one what they leave alone.
+
+        Its answers are those of ``Model(source, merge=...)``, bit for bit, and it owns only the
+        tensors that the adapters change: ``memory["weights"]`` of it counts those. This model stays
+        as it is, also while requests run on it; closing the overlay frees what it owns. Computations
+        on the two take turns.
+
+        Args:
+            merge: Adapters, as for the class.
+            merge_dtype: The format of the matrices they change; by default each keeps its own.
+            progress: Called as for the class.
+
+        Raises:
+            AdapterError: An adapter does not fit, or the adapters cannot be composed.
+            InvalidRequest: This model has adapters merged into it: make the overlay over its base.
+            OutOfMemoryError: The tensors that change do not fit.
+
+        Example:
+            >>> import realm_ext
+            >>> model = realm_ext.Model(realm_ext.demo_path("target.gguf"))
+            >>> with model.overlay(realm_ext.demo_path("adapter")) as pirate:
+            ...     len(pirate.merged), pirate.memory["weights"] < model.memory["weights"]
+            (28, True)
+        """
+        core = self.core.overlay(scaled(merge), merge_dtype=merge_dtype, progress=progress)
+        over = Model.__new__(Model)
+        over._core = core
+        over._tokenizer = self._tokenizer
+        return over
 
     def load_adapter(
         self,
@@ -243,3 +279,9 @@ class Model:
             return "<Model, closed>"
         config = self.config
         return f"<Model {config.architecture}, {config.n_layers} layers of {config.n_embd}>"
+
+
+def _make_tokenizer(vocabulary: _core.Vocabulary | None) -> Tokenizer:
+    if vocabulary is None:
+        raise InvalidRequest("this model's file has no vocabulary")
+    return Tokenizer(vocabulary)

@@ -64,7 +64,7 @@ TEST(every_way_of_reading_gives_the_values_of_the_file) {
         const auto backend = make_cpu_backend(n_threads);
         const LoadOptions options{.mapped = mapped, .n_threads = n_threads, .progress = {}};
         TensorSource source(opened, *backend, options);
-        std::vector<std::unique_ptr<Weight>> weights;
+        std::vector<std::shared_ptr<const Weight>> weights;
         for (size_t i = 0; i < file.values.size(); ++i) {
           weights.push_back(source.matrix(concat("t", i), kRows[i], kCols));
         }
