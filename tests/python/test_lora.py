@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import threading
 
 import numpy as np
@@ -240,17 +241,53 @@ def test_a_budget_evicts_what_was_longest_without_use():
     assert set(model.adapters) == {"a", "c", "d"}
 
 
-def test_loading_again_while_others_compute_changes_no_token():
+def resident_bytes():
+    gc.collect()
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc here")
+def test_a_thousand_adapters_come_and_go_beside_16_requests():
+    """Names go from content to content; whoever began with one ends with it, and nothing is left."""
     model = demo()
-    params = realm_ext.SamplingParams(temperature=0, max_tokens=64, ignore_eos=True)
-    with realm_ext.Engine(model, prefix_cache=False) as engine:
-        wanted = engine.generate(PROMPT, params, adapter="pirate").tokens
-        requests = [engine.submit(PROMPT, params, adapter="pirate") for _ in range(16)]
-        for i in range(50):
-            model.load_adapter(f"n{i % 3}", realm_ext.demo_path("adapter"))
-            if i % 2:
-                model.unload_adapter(f"n{i % 3}")
-        assert all(request.result(120).tokens == wanted for request in requests)
+    params = realm_ext.SamplingParams(temperature=0, max_tokens=24, ignore_eos=True)
+    contents = [realm_ext.demo_path("adapter"), shifted_adapter(1), shifted_adapter(2)]
+    with realm_ext.Engine(model, prefix_cache=False, max_sequences=16) as engine:
+        wanted = []
+        for content in contents:
+            model.load_adapter("n0", content)
+            wanted.append(engine.generate(PROMPT, params, adapter="n0").tokens)
+        model.unload_adapter("n0")
+        alone = [engine.generate(PROMPT, params, adapter=a).tokens for a in (None, "pirate")]
+        assert len({tuple(tokens) for tokens in [*wanted, *alone]}) == 4  # pirate is contents[0]
+        named, running, busiest = model.memory["adapters"], [], 0
+
+        def submit(adapter, tokens):
+            if len(running) == 16:
+                request, expected = running.pop(0)
+                assert request.result(60).tokens == expected
+            running.append((engine.submit(PROMPT, params, adapter=adapter), tokens))
+
+        for i in range(1000):
+            if i == 200:
+                settled = resident_bytes()
+            name, which = f"n{i % 4}", i * 7 % 3
+            model.load_adapter(name, contents[which])
+            submit(*((name, wanted[which]), (None, alone[0]), ("pirate", alone[1]))[i % 3])
+            if i % 5 == 0:
+                model.unload_adapter(name)
+            assert len(model.adapters) <= 5
+            busiest = max(busiest, engine.stats().running)
+        assert busiest >= 12
+        for request, expected in running:
+            assert request.result(60).tokens == expected
+        running.clear()
+        for i in range(4):
+            model.unload_adapter(f"n{i}")
+        assert model.memory["adapters"] == named
+        assert resident_bytes() - settled < 4 << 20
+        assert engine.stats().waiting == 0
 
 
 def test_refusals_name_what_does_not_fit(tmp_path):
