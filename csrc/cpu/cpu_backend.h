@@ -71,10 +71,11 @@ class CpuBackend final : public Backend {
                        std::span<const int32_t> rows, Matrix in, Matrix out);
   // Where each product's coefficients, [rows, rank], begin in coefficients_.
   void place_coefficients(std::span<const LoraProduct> products);
-  void shrink_block(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in,
-                    float* out);
+  // The coefficients of some rows; `out` is that of the product's first.
+  void shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in, float* out);
+  void shrink_all(std::span<const LoraProduct> products, Matrix in);
   void expand_all(std::span<const LoraProduct> products);
-  void expand_columns(std::span<const LoraProduct> products, int64_t first_product,
+  void expand_columns(std::span<const LoraProduct> products, size_t first, size_t end,
                       int64_t first_col, int64_t n_cols);
 
   const Kernels& kernels_;

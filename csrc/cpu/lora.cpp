@@ -1,7 +1,10 @@
-// What adapters add to products. All coefficients first (rank numbers for each row and product),
-// then the outputs by ranges of columns: a range takes its output's products in their order, so a
-// row's sums depend on its own adapters alone. Little work, such as one decoded row's, stays on the
-// calling thread: a fork would cost more than it gains.
+// What adapters add to products: coefficients first (rank numbers for each row and product), then
+// the outputs from them, each output's products in their order, so a row's sums depend on its own
+// adapters alone. Where adapters have rows of their own, as when every sequence has another one, a
+// thread takes all that concerns some rows of an output, and reads factors in the order in which
+// they lie in memory. Else all coefficients come before all outputs, which are shared out by ranges
+// of columns. Little work, such as one decoded row's, stays on the calling thread: a fork would
+// cost more than it gains.
 #include <algorithm>
 
 #include "cpu/cpu_backend.h"
@@ -32,6 +35,41 @@ int64_t n_rows_of(const LoraProduct& product) {
 bool shares_down(const LoraProduct& a, const LoraProduct& b) {
   return a.down.data == b.down.data && a.down.rows == b.down.rows && a.scale == b.scale &&
          a.rows.data() == b.rows.data() && a.rows.size() == b.rows.size();
+}
+
+// Products of the same rows of one output.
+struct Chain {
+  size_t first, end;
+};
+
+// Fills `chains` if every row of an output belongs to one of them and no two share coefficients.
+bool find_chains(std::span<const LoraProduct> products, std::vector<Chain>& chains) {
+  chains.clear();
+  for (size_t i = 0; i < products.size(); ++i) {
+    const LoraProduct& product = products[i];
+    if (product.rows.empty()) return false;
+    if (i > 0 && products[i - 1].out.data == product.out.data) {
+      const LoraProduct& before = products[i - 1];
+      if (shares_down(before, product)) return false;
+      if (std::ranges::equal(before.rows, product.rows)) {
+        chains.back().end = i + 1;
+        continue;
+      }
+      if (before.rows.back() >= product.rows.front()) return false;
+    } else if (i > 0 && shares_down(products[i - 1], product)) {
+      return false;
+    }
+    chains.push_back({i, i + 1});
+  }
+  // An adapter's factors lie one behind the other.
+  std::ranges::stable_sort(chains, {},
+                           [&](const Chain& chain) { return products[chain.first].rows.front(); });
+  return true;
+}
+
+// How many of `n` tasks are worth a fork, when all of them make `work` multiplications.
+int64_t grain_of(int64_t n, int64_t work) {
+  return work > 0 ? std::max<int64_t>(1, n * kProductsPerTask / work) : 1;
 }
 
 // Pointers to some of the rows of a matrix.
@@ -72,18 +110,44 @@ void CpuBackend::place_coefficients(std::span<const LoraProduct> products) {
   if (coefficients_.size() < static_cast<size_t>(n)) coefficients_.resize(static_cast<size_t>(n));
 }
 
-void CpuBackend::shrink_block(const LoraProduct& product, int64_t first_row, int64_t n_rows,
-                              Matrix in, float* out) {
-  const auto which =
-      product.rows.subspan(static_cast<size_t>(first_row), static_cast<size_t>(n_rows));
-  const RowPointers x(in, which, 0);
+void CpuBackend::shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in,
+                        float* out) {
   const int64_t rank = product.up.rows;
-  kernels_.shrink({type_of(product.down), product.down.data, product.down.stride, rank, in.cols,
-                   x.rows, n_rows, product.scale, out + first_row * rank, rank});
+  for (int64_t row = first_row; row < first_row + n_rows && rank > 0; row += kRowsAtOnce) {
+    const int64_t n = std::min(kRowsAtOnce, first_row + n_rows - row);
+    const auto which = product.rows.subspan(static_cast<size_t>(row), static_cast<size_t>(n));
+    const RowPointers x(in, which, 0);
+    kernels_.shrink({type_of(product.down), product.down.data, product.down.stride, rank, in.cols,
+                     x.rows, n, product.scale, out + row * rank, rank});
+  }
 }
 
 void CpuBackend::run_add_lora(std::span<const LoraProduct> products, Matrix in) {
   place_coefficients(products);
+  thread_local std::vector<Chain> chains;
+  if (find_chains(products, chains) && chains.size() >= static_cast<size_t>(pool_->n_threads())) {
+    int64_t work = 0;
+    for (const LoraProduct& product : products) {
+      work += n_rows_of(product) * product.up.rows * (in.cols + product.out.cols);
+    }
+    const Chain* all = chains.data();  // the workers' own vectors are others
+    const auto n = static_cast<int64_t>(chains.size());
+    pool_->run_ranges(n, grain_of(n, work), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end && !cancelled(); ++i) {
+        for (size_t p = all[i].first; p < all[i].end; ++p) {
+          shrink(products[p], 0, n_rows_of(products[p]), in,
+                 coefficients_.data() + coefficients_at_[p]);
+        }
+        expand_columns(products, all[i].first, all[i].end, 0, products[all[i].first].out.cols);
+      }
+    });
+    return;
+  }
+  shrink_all(products, in);
+  expand_all(products);
+}
+
+void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {
   struct Task {
     size_t product;
     int64_t first_row;
@@ -99,17 +163,15 @@ void CpuBackend::run_add_lora(std::span<const LoraProduct> products, Matrix in) 
     work += n_rows_of(product) * product.up.rows * in.cols;
   }
   const auto n_tasks = static_cast<int64_t>(tasks.size());
-  const int64_t grain = work > 0 ? std::max<int64_t>(1, n_tasks * kProductsPerTask / work) : 1;
   const Task* all = tasks.data();  // the workers' own vectors are others
-  pool_->run_ranges(n_tasks, grain, [&](int64_t begin, int64_t end) {
+  pool_->run_ranges(n_tasks, grain_of(n_tasks, work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end && !cancelled(); ++i) {
       const LoraProduct& product = products[all[i].product];
       const int64_t first = all[i].first_row;
-      shrink_block(product, first, std::min(kRowsAtOnce, n_rows_of(product) - first), in,
-                   coefficients_.data() + coefficients_at_[all[i].product]);
+      shrink(product, first, std::min(kRowsAtOnce, n_rows_of(product) - first), in,
+             coefficients_.data() + coefficients_at_[all[i].product]);
     }
   });
-  expand_all(products);
 }
 
 void CpuBackend::run_add_lora_rows(std::span<const LoraProduct> products,
@@ -137,7 +199,8 @@ void CpuBackend::run_add_lora_rows(std::span<const LoraProduct> products,
 
 void CpuBackend::expand_all(std::span<const LoraProduct> products) {
   struct Task {
-    int64_t first_product, first_col;
+    size_t first_product;
+    int64_t first_col;
   };
   thread_local std::vector<Task> tasks;
   tasks.clear();
@@ -147,27 +210,25 @@ void CpuBackend::expand_all(std::span<const LoraProduct> products) {
     work += n_rows_of(product) * (product.up.rows + 1) * product.out.cols;
     if (i > 0 && products[i - 1].out.data == product.out.data) continue;
     for (int64_t col = 0; col < product.out.cols; col += kColsAtOnce) {
-      tasks.push_back({static_cast<int64_t>(i), col});
+      tasks.push_back({i, col});
     }
   }
   const auto n_tasks = static_cast<int64_t>(tasks.size());
-  const int64_t grain = work > 0 ? std::max<int64_t>(1, n_tasks * kProductsPerTask / work) : 1;
   const Task* all = tasks.data();
-  pool_->run_ranges(n_tasks, grain, [&](int64_t begin, int64_t end) {
+  pool_->run_ranges(n_tasks, grain_of(n_tasks, work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end && !cancelled(); ++i) {
-      const int64_t cols = products[static_cast<size_t>(all[i].first_product)].out.cols;
-      expand_columns(products, all[i].first_product, all[i].first_col,
+      const int64_t cols = products[all[i].first_product].out.cols;
+      expand_columns(products, all[i].first_product, products.size(), all[i].first_col,
                      std::min(kColsAtOnce, cols - all[i].first_col));
     }
   });
 }
 
-// All products of one output, for some of its columns.
-void CpuBackend::expand_columns(std::span<const LoraProduct> products, int64_t first_product,
+// Of the products from `first` to `end`, those of the first one's output, for some of its columns.
+void CpuBackend::expand_columns(std::span<const LoraProduct> products, size_t first, size_t end,
                                 int64_t first_col, int64_t n_cols) {
-  const float* output = products[static_cast<size_t>(first_product)].out.data;
-  for (auto i = static_cast<size_t>(first_product);
-       i < products.size() && products[i].out.data == output; ++i) {
+  const float* output = products[first].out.data;
+  for (size_t i = first; i < end && products[i].out.data == output; ++i) {
     const LoraProduct& product = products[i];
     const int64_t rank = product.up.rows;
     const float* u = coefficients_.data() + coefficients_at_[i];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <span>
 
 namespace realm {
@@ -21,6 +22,21 @@ uint64_t vector_bytes(const std::vector<float>& values) {
 uint64_t bytes_of(const lora::Delta& delta) {
   return padded(delta.right.bytes()) + padded(delta.left.bytes()) + vector_bytes(delta.gain) +
          vector_bytes(delta.bias);
+}
+
+using SitesOf = std::map<std::string_view, std::vector<SiteId>>;
+
+// Positions in deltas(), as a forward meets them: it then reads memory from one end to the other.
+std::vector<size_t> in_forward_order(const lora::Adapter& adapter, const lora::BaseLayout& base,
+                                     const SitesOf& sites_of) {
+  const auto first_site = [&](size_t i) {
+    const auto found = sites_of.find(base.tensors()[adapter.deltas()[i].tensor].name);
+    return found == sites_of.end() ? kNoSite : found->second.front();
+  };
+  std::vector<size_t> order(adapter.deltas().size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, first_site);
+  return order;
 }
 
 // Columns first .. first + n - 1 of a factor that lies at `data`.
@@ -59,12 +75,12 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
     : adapter_(adapter.without_values()) {
   for (const lora::Delta& delta : adapter.deltas()) bytes_ += bytes_of(delta);
   memory_ = backend.allocate(bytes_);
-  std::map<std::string_view, std::vector<SiteId>> sites_of;
+  SitesOf sites_of;
   for (size_t i = 0; i < sites.size(); ++i) {
     sites_of[sites[i].tensor].push_back(static_cast<SiteId>(i));
   }
   Memory memory(backend, *memory_);
-  for (size_t i = 0; i < adapter.deltas().size(); ++i) {
+  for (const size_t i : in_forward_order(adapter, base, sites_of)) {
     const lora::Delta &delta = adapter.deltas()[i], &kept = adapter_->deltas()[i];
     const lora::BaseTensor& tensor = base.tensors()[delta.tensor];
     const std::byte* right = memory.place(delta.right.data(), delta.right.bytes());

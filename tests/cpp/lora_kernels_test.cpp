@@ -196,6 +196,36 @@ TEST(products_of_one_output_are_added_in_their_order) {
   EXPECT(same_bits(both, one_by_one));
 }
 
+// Each row has one or two adapters of its own, or none, over two outputs of one input.
+TEST(rows_with_adapters_of_their_own_are_what_each_is_alone) {
+  const std::vector<std::vector<int32_t>> rows_of = {{0}, {0}, {1, 2}, {4}, {5, 6, 7, 8}};
+  std::vector<Fixture> fixtures;
+  for (size_t i = 0; i < rows_of.size(); ++i) {
+    fixtures.emplace_back(
+        Case{i % 2 == 0 ? DType::kF16 : DType::kF32, static_cast<int64_t>(3 * i), 100, 2100, 9});
+    fixtures.back().rows = rows_of[i];
+  }
+  const auto outputs = [&](int n_threads, bool is_together) {
+    const auto backend = make_cpu_backend(n_threads);
+    std::vector<float> first = fixtures[0].out, second = fixtures[1].out;
+    std::vector<LoraProduct> products;
+    for (auto* out : {&first, &second}) {
+      for (Fixture& fixture : fixtures)
+        products.push_back(fixture.product(*out, &fixture.rows == &fixtures[2].rows));
+    }
+    if (is_together) {
+      backend->add_lora(products, fixtures[0].input());
+    } else {
+      for (const LoraProduct& one : products) backend->add_lora({&one, 1}, fixtures[0].input());
+    }
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  };
+  const auto alone = outputs(5, false);
+  for (const int n_threads : {1, 2, 3, 20}) EXPECT(same_bits(outputs(n_threads, true), alone));
+  EXPECT(std::memcmp(&alone[3 * 2100], &fixtures[0].out[3 * 2100], 2100 * sizeof(float)) == 0);
+}
+
 TEST(parts_of_a_fused_matrix_share_their_coefficients) {
   Fixture fixture({DType::kF16, 8, 64, 96, 5});
   const auto backend = make_cpu_backend(1);
