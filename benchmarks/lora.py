@@ -4,7 +4,8 @@
 
 MODEL is any GGUF model; `python benchmarks/synth.py tinyllama-1.1b Q4_K_M MODEL.gguf` makes one. The
 adapters are random F16 factors. Every figure is a ratio within pairs: with adapters and without, in
-turn, and the median pair counts. Bytes are those of the factors that a step reads.
+turn, and the median pair counts. A row of decoding also says how its time compares with that which
+the bytes of its factors take at the bandwidth of this machine, measured beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import realm_ext
+from realm_ext import _core
 
 Choice = str | None
 ALL = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -58,18 +60,15 @@ def prefill_seconds(model: realm_ext.Model, choice: Choice, n: int) -> float:
 
 def paired(
     base: Callable[[], float], other: Callable[[], float], repeats: int
-) -> tuple[float, float]:
-    """Median of the base, and median ratio of the other to it, pair by pair."""
+) -> tuple[float, float, float]:
+    """Medians: the base, the ratio of the other to it, and what the other takes more."""
     base(), other()
     pairs = [(base(), other()) for _ in range(repeats)]
-    return statistics.median(b for b, _ in pairs), statistics.median(o / b for b, o in pairs)
-
-
-def copy_bandwidth() -> float:
-    """Bytes per second that one thread reads, a bound for what factors cost."""
-    data = np.ones(1 << 26, np.uint8)
-    best = min(_timed(lambda: int(data.view(np.uint64).sum())) for _ in range(5))
-    return data.nbytes / best
+    return (
+        statistics.median(b for b, _ in pairs),
+        statistics.median(o / b for b, o in pairs),
+        statistics.median(o - b for b, o in pairs),
+    )
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -101,26 +100,25 @@ def main() -> None:
         ]
         for label, choices in rows:
             none = [None] * len(choices)
-            base, ratio = paired(
+            bandwidth = _core.measure_ceilings(arguments.threads, 0.5).read_bytes_per_s
+            base, ratio, extra = paired(
                 lambda none=none: decode_seconds(engine, none, n),
                 lambda choices=choices: decode_seconds(engine, choices, n),
                 repeats,
             )
             n_bytes = sum(model.adapters[c].bytes for c in set(choices) if c)
-            extra = base * (ratio - 1)
-            rate = n_bytes / extra / 1e9 if extra > 0 else float("inf")
             print(
-                f"decode, {label}: {base * 1e3:.1f} ms a step, with adapters {ratio - 1:+.1%} "
-                f"({n_bytes / 1e6:.1f} MB of factors at {rate:.1f} GB/s)"
+                f"decode, {label}: {base * 1e3:.1f} ms a step, with adapters {ratio - 1:+.1%}: "
+                f"{extra * 1e3:.1f} ms, {extra * bandwidth / n_bytes:.2f} x the time of "
+                f"{n_bytes / 1e6:.1f} MB at {bandwidth / 1e9:.1f} GB/s"
             )
     for width in (128, 512):
-        base, ratio = paired(
+        base, ratio, _ = paired(
             lambda width=width: prefill_seconds(model, None, width),
             lambda width=width: prefill_seconds(model, "all0", width),
             repeats,
         )
         print(f"prefill of {width}, all linear: {base * 1e3:.0f} ms, with adapter {ratio - 1:+.1%}")
-    print(f"one thread reads {copy_bandwidth() / 1e9:.1f} GB/s")
     load_and_merge(model, arguments)
 
 
