@@ -185,15 +185,22 @@ TEST(a_row_has_the_same_bits_in_any_company) {
 
 TEST(products_of_one_output_are_added_in_their_order) {
   Fixture first({DType::kF32, 4, 64, 600, 6}), second({DType::kF16, 9, 64, 600, 6});
-  const auto backend = make_cpu_backend(2);
-  second.rows = {1, 4};
-  std::vector<float> both = first.out, one_by_one = first.out;
-  const LoraProduct products[] = {first.product(both, false), second.product(both, true)};
-  backend->add_lora(products, first.input());
-  const LoraProduct a = first.product(one_by_one, false), b = second.product(one_by_one, true);
-  backend->add_lora({&a, 1}, first.input());
-  backend->add_lora({&b, 1}, first.input());
-  EXPECT(same_bits(both, one_by_one));
+  const std::vector<int32_t> all = first.rows;
+  const std::vector<int32_t> of_first[] = {all, {4, 5}}, of_second[] = {{1, 4}, {0, 4}};
+  for (const int n_threads : {1, 2}) {
+    const auto backend = make_cpu_backend(n_threads);
+    for (size_t i = 0; i < 2; ++i) {
+      first.rows = of_first[i];
+      second.rows = of_second[i];
+      std::vector<float> both = first.out, one_by_one = first.out;
+      const LoraProduct products[] = {first.product(both, false), second.product(both, true)};
+      backend->add_lora(products, first.input());
+      const LoraProduct a = first.product(one_by_one, false), b = second.product(one_by_one, true);
+      backend->add_lora({&a, 1}, first.input());
+      backend->add_lora({&b, 1}, first.input());
+      EXPECT(same_bits(both, one_by_one));
+    }
+  }
 }
 
 // Each row has one or two adapters of its own, or none, over two outputs of one input.
