@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cpu/dispatch.h"
 #include "cpu/kv_layout.h"
+#include "cpu/pages.h"
 #include "cpu/weight.h"
 
 namespace realm {
@@ -18,16 +19,28 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;  // a cache line, and the widest vector
 
+// Not touched here: the system commits pages when they are first written.
 class HostBuffer final : public Buffer {
  public:
   explicit HostBuffer(uint64_t bytes) {
     const uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    // Not touched here: the system commits pages when they are first written.
     data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded ? padded : kAlignment));
     if (!data_) fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(bytes));
     bytes_ = bytes;
   }
   ~HostBuffer() override { std::free(data_); }
+};
+
+// A large one, such as the factors of adapters or keys and values, which steps read like weights.
+class PagesBuffer final : public Buffer {
+ public:
+  explicit PagesBuffer(uint64_t bytes) : pages_(bytes, "a buffer") {
+    data_ = reinterpret_cast<std::byte*>(pages_.begin());
+    bytes_ = bytes;
+  }
+
+ private:
+  Pages pages_;
 };
 
 }  // namespace
@@ -44,6 +57,7 @@ std::string CpuBackend::description() const {
 }
 
 std::unique_ptr<Buffer> CpuBackend::allocate(uint64_t bytes) {
+  if (bytes >= kHugePage) return std::make_unique<PagesBuffer>(bytes);
   return std::make_unique<HostBuffer>(bytes);
 }
 

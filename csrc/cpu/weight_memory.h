@@ -1,12 +1,13 @@
-// Memory for weights, in chunks that begin and grow in huge pages: matrices of a few megabytes, one
-// beside the other, leave no remainders of small pages, whose translations cost a step several per
-// cent. Committed as it is written; what a weight held goes back to the system when it is freed.
-// Thread-safe.
+// Memory for weights, in chunks of huge pages: matrices of a few megabytes, one beside the other,
+// leave no remainders of small pages, whose translations cost a step several per cent. What a
+// weight held goes back to the system when it is freed. Thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
+
+#include "cpu/pages.h"
 
 namespace realm::cpu {
 
@@ -16,10 +17,9 @@ class WeightMemory {
   std::shared_ptr<uint8_t> allocate(int64_t bytes);
 
  private:
-  class Chunk;
   std::mutex mutex_;
-  std::shared_ptr<Chunk> chunk_;  // the one that has room
-  int64_t used_ = 0;              // of it
+  std::shared_ptr<Pages> chunk_;  // the one that has room
+  uint64_t used_ = 0;             // of it
 };
 
 }  // namespace realm::cpu
