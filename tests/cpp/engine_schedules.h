@@ -30,6 +30,8 @@ struct Setting {
   DraftModel draft{};
   // What requests draw their adapters from; null is the base alone.
   std::vector<std::shared_ptr<const AdapterSet>> adapters{};
+  std::string weights{};                // names the kernels' paths in Outcome::seen
+  std::optional<double> temperature{};  // of every request; none: drawn
 };
 
 // What happened, to see that the schedules reach what they are meant to reach.
@@ -37,6 +39,8 @@ struct Outcome {
   int64_t n_answers = 0, n_wrong = 0, n_cancelled = 0;
   uint64_t n_preempted = 0, n_hits = 0, n_steps = 0, n_drafted = 0, n_accepted = 0;
   int64_t widest = 0, left_in_use = 0;
+  // Steps under each choice, and kernel calls by path, of the engine alone.
+  std::map<std::string, uint64_t> seen;
 
   void operator+=(const Outcome& other) {
     n_answers += other.n_answers;
@@ -49,6 +53,7 @@ struct Outcome {
     n_accepted += other.n_accepted;
     widest = std::max(widest, other.widest);
     left_in_use += other.left_in_use;
+    for (const auto& [name, n] : other.seen) seen[name] += n;
   }
 };
 
@@ -73,13 +78,15 @@ class RandomSchedule {
   ~RandomSchedule() { engine_->close(); }  // before what its hook uses
 
   Outcome run() {
+    const auto paths_before = setting_.model->backend().path_counts();
     fire(0);
     for (size_t i = 0; i < plans_.size(); ++i) {
       while (!request(i)) fire_next();
       if (!request(i)->wait_end(std::chrono::seconds(60))) ++outcome_.n_wrong;
     }
-    for (size_t i = 0; i < plans_.size(); ++i) judge(i);
     const EngineStats stats = engine_->stats();
+    note_seen(paths_before, stats.steps);
+    for (size_t i = 0; i < plans_.size(); ++i) judge(i);
     outcome_.n_preempted = stats.preempted;
     outcome_.n_hits = stats.prefix_hits;
     outcome_.n_steps = stats.steps;
@@ -103,11 +110,31 @@ class RandomSchedule {
     bool is_cancel;
   };
 
+  // Before any answer is judged, which uses the same backend.
+  void note_seen(const std::vector<std::pair<std::string, uint64_t>>& before, uint64_t steps) {
+    const auto paths = setting_.model->backend().path_counts();
+    for (size_t i = 0; i < paths.size(); ++i) {
+      outcome_.seen[concat(setting_.weights, " ", paths[i].first)] +=
+          paths[i].second - before[i].second;
+    }
+    const auto& config = setting_.model->config();
+    const bool is_f32 = options_.kv_type == KvType::kF32, is_f16 = options_.kv_type == KvType::kF16;
+    outcome_.seen[is_f32 ? "kv f32" : is_f16 ? "kv f16" : "kv q8_0"] += steps;
+    outcome_.seen[concat("budget ", options_.max_step_tokens)] += steps;
+    outcome_.seen[concat("sequences ", options_.max_sequences)] += steps;
+    outcome_.seen[options_.kv_bytes ? "starving" : "generous"] += steps;
+    outcome_.seen[options_.prefix_cache ? "prefix cache" : "no prefix cache"] += steps;
+    if (config.n_experts > 0) outcome_.seen["experts"] += steps;
+    if (config.window > 0) outcome_.seen["window"] += steps;
+  }
+
   SamplingParams random_params() {
     SamplingParams params;
     params.max_tokens = between(random_, 1, max_tokens_);
     params.seed = random_();
-    params.temperature = static_cast<double>(between(random_, 0, 3)) * 0.5;
+    const double temperatures[] = {0.0, 0.5, 0.8, 1.5};
+    params.temperature = temperatures[between(random_, 0, 3)];
+    if (setting_.temperature) params.temperature = *setting_.temperature;
     params.top_k = between(random_, 0, 2) * 20;
     params.ignore_eos = between(random_, 0, 1);
     if (between(random_, 0, 3) == 0) {
