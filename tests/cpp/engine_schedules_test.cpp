@@ -156,6 +156,9 @@ TEST(quantized_and_larger_models_keep_the_promise_too) {
   EXPECT_EQ(all.seen["mapped fused"], uint64_t{0});  // from packed bits alone
   const Outcome exact = run_schedules("F32", small(golden(kF32), "F32"), 1, scaled(8));
   expect_seen(exact, {"F32 floats"});
+  Setting crowd = small(golden(kF32), "F32");
+  crowd.max_requests = 90;
+  EXPECT_EQ(run_schedules("crowd", crowd, 1, scaled(16)).widest, 32);
   Setting warm = small(demo(), "demo");
   warm.temperature = 0.8;
   EXPECT(run_schedules("demo", warm, 1, scaled(8)).n_answers > 0);

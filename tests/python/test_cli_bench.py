@@ -47,6 +47,14 @@ def test_bench_json_has_every_run_and_its_share(capsys):
     assert prefill["limit"] == "multiply"
 
 
+def test_several_sequences_decode_together(capsys):
+    status, out, _ = cli(capsys, "bench", *QUICK, "--sequences", "1,4", "--json")
+    rows = json.loads(out)["rows"]
+    assert (status, [row["n_sequences"] for row in rows]) == (0, [1, 1, 4])
+    assert rows[2]["work"] == "4 tokens after it, 4 at once"
+    assert rows[2]["median"] > rows[1]["median"]
+
+
 def test_the_demo_model_and_a_prompt_that_fits_it_are_the_default(capsys):
     status, out, _ = cli(capsys, "bench", "--runs", "1", "--generate", "1", "--json")
     facts = json.loads(out)
@@ -58,8 +66,10 @@ def test_the_demo_model_and_a_prompt_that_fits_it_are_the_default(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--sequences", "8"], "one at a time"),
-        (["--sequences", "x\x1b"], "one at a time"),
+        (["--sequences", "0"], "sequences is '0'"),
+        (["--sequences", "1,x\x1b"], "must be numbers from 1 to 256"),
+        (["--sequences", "1,,2"], "sequences is '1,,2'"),
+        (["--sequences", "257"], "sequences is '257'"),
         (["--runs", "0"], "runs is 0"),
         (["--generate", "-3"], "generate is -3"),
         (["--prompt", "0"], "prompt is 0"),

@@ -1,6 +1,7 @@
 """`realm-ext bench -m FILE`: how fast a model is here, and how fast it could be at most."""
 
 import argparse
+import asyncio
 import json
 import random
 import statistics
@@ -18,6 +19,8 @@ from realm_ext.errors import InvalidRequest
 
 _DEFAULT_PROMPT = 512
 _CEILING_SECONDS = 1.0
+_MAX_SEQUENCES = 256
+_SLACK = 16  # tokens more, for the answers that start first
 
 
 def add_parser(commands: Commands) -> None:
@@ -32,7 +35,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--generate", type=int, default=64, metavar="N", help="tokens [64]")
     parser.add_argument(
-        "--sequences", default="1", metavar="N,N", help="how many at once; 1 in this version [1]"
+        "--sequences", default="1", metavar="N,N", help="how many answers at once [1]"
     )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each, the median [3]")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -62,7 +65,7 @@ class Row:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    _check(arguments)
+    counts = _check(arguments)
     started = time.monotonic()
     with load_model(arguments) as model:
         load_seconds = time.monotonic() - started
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         rows = [
             _prefill(model, prompt, work, ceilings, arguments),
-            _decode(model, prompt, work, ceilings, arguments),
+            *(_decode(model, prompt, n, work, ceilings, arguments) for n in counts),
         ]
         if arguments.json:
             print(json.dumps(_as_json(model, load_seconds, rows, ceilings, arguments), indent=2))
@@ -85,26 +88,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> list[int]:
+    """Refuses what cannot be measured; the numbers of sequences."""
     for name in ("generate", "runs"):
         value = getattr(arguments, name)
         if value < 1:
             raise InvalidRequest(f"{name} is {value}; must be at least 1")
     if arguments.prompt is not None and arguments.prompt < 1:
         raise InvalidRequest(f"prompt is {arguments.prompt}; must be at least 1")
-    if arguments.sequences != "1":
+    counts = [int(n) if n.isdecimal() else 0 for n in arguments.sequences.split(",")]
+    if not all(1 <= n <= _MAX_SEQUENCES for n in counts):
         raise InvalidRequest(
-            f"sequences is {printable(arguments.sequences)!r}; this version computes one at a time"
+            f"sequences is {printable(arguments.sequences)!r}; must be numbers from 1 to "
+            f"{_MAX_SEQUENCES} with commas between them"
         )
+    return counts
 
 
 def _prompt(model: realm_ext.Model, arguments: argparse.Namespace) -> list[int]:
     """Random tokens: as many as asked for, else the default or what the context leaves."""
     n_ctx, n_vocab = model.config.n_ctx, model.config.n_vocab
-    length = arguments.prompt or max(1, min(_DEFAULT_PROMPT, n_ctx - arguments.generate))
-    if length + arguments.generate > n_ctx:
+    n_new = arguments.generate + (_SLACK if arguments.sequences != "1" else 0)
+    length = arguments.prompt or max(1, min(_DEFAULT_PROMPT, n_ctx - n_new))
+    if length + n_new > n_ctx:
         raise InvalidRequest(
-            f"{length} tokens of prompt and {arguments.generate} to generate are more than "
+            f"{length} tokens of prompt and {n_new} to generate are more than "
             f"this model's context of {n_ctx}"
         )
     generator = random.Random(0)
@@ -131,30 +139,62 @@ def _prefill(
 def _decode(
     model: realm_ext.Model,
     prompt: list[int],
+    n_sequences: int,
     work: Work,
     ceilings: _core.Ceilings,
     arguments: argparse.Namespace,
 ) -> Row:
     n = arguments.generate
-
-    def seconds() -> float:
-        session = _session(model, prompt, n + 1)
-        session.next_token()  # drawn from the prompt's logits: nothing was computed for it
-
-        def decode() -> None:
-            for _ in range(n):
-                session.next_token()
-
-        return _timed(decode)
-
-    least, limit = work.step(1, len(prompt) + n // 2, ceilings)
+    least, limit = work.step(n_sequences, len(prompt) + n // 2, ceilings)
+    if n_sequences == 1:
+        seconds = _times(arguments.runs, lambda: _decode_one(model, prompt, n))
+        speeds = [n / s for s in seconds]
+    else:
+        with realm_ext.Engine(model, max_sequences=n_sequences, prefix_cache=False) as engine:
+            speeds = _times(
+                arguments.runs, lambda: asyncio.run(_decode_many(engine, prompt, n_sequences, n))
+            )
     return Row(
-        work=f"{n} tokens after it",
-        n_sequences=1,
-        tokens_per_s=[n / s for s in _times(arguments.runs, seconds)],
+        work=f"{n} tokens after it" + (f", {n_sequences} at once" if n_sequences > 1 else ""),
+        n_sequences=n_sequences,
+        tokens_per_s=speeds,
         limit=limit,
-        most_tokens_per_s=1 / least,
+        most_tokens_per_s=n_sequences / least,
     )
+
+
+def _decode_one(model: realm_ext.Model, prompt: list[int], n: int) -> float:
+    """Seconds for n tokens."""
+    session = _session(model, prompt, n + 1)
+    session.next_token()  # drawn from the prompt's logits: nothing was computed for it
+
+    def decode() -> None:
+        for _ in range(n):
+            session.next_token()
+
+    return _timed(decode)
+
+
+async def _decode_many(
+    engine: realm_ext.Engine, prompt: list[int], n_sequences: int, n: int
+) -> float:
+    """Tokens per second while all sequences decode.
+
+    That is from the last one's first token to the first one's end.
+    """
+    params = realm_ext.SamplingParams(temperature=0, max_tokens=n + _SLACK, ignore_eos=True)
+
+    async def arrivals() -> list[tuple[float, int]]:
+        return [
+            (time.perf_counter(), len(chunk.tokens))
+            async for chunk in engine.astream(prompt, params)
+        ]
+
+    answers = await asyncio.gather(*(arrivals() for _ in range(n_sequences)))
+    begin = max(answer[0][0] for answer in answers)
+    end = min(answer[-1][0] for answer in answers)
+    tokens = sum(count for answer in answers for when, count in answer if begin < when <= end)
+    return tokens / (end - begin) if end > begin else 0.0
 
 
 def _session(
