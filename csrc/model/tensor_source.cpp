@@ -213,7 +213,8 @@ Vector TensorSource::vector(const std::string& name, int64_t n) {
     report(take(name, shape_of({n})).bytes);
     memory = base_->weights.tensors.vectors.at(name);
   } else {
-    memory = load_vector(file_->find(name) ? host_vector(name, n) : *merged_bias(name));
+    const auto added = file_->find(name) ? std::nullopt : merged_bias(name);
+    memory = load_vector(added ? *added : host_vector(name, n));
   }
   return {reinterpret_cast<const float*>(memory->data()), n};
 }
