@@ -134,7 +134,7 @@ def test_a_draft_model_that_cannot_be_loaded_leaves_requests_plain(model, tmp_pa
         assert done.tokens == plain
         assert done.speculation.status.startswith("failed: the draft model could not be loaded")
     with Engine(model, DRAFT) as engine:
-        assert engine.generate(PROMPT, PARAMS).speculation.status == "on"
+        assert engine.generate(PROMPT, PARAMS).speculation.status.startswith("on")
 
 
 def test_another_vocabulary_makes_no_pair(model):
