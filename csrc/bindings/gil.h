@@ -51,4 +51,8 @@ class Locked {
   PyGILState_STATE state_;
 };
 
+// Calls a Python function from a thread of ours, which may outlive the interpreter: it stops in
+// there before it frees anything. Throws error_already_set.
+pybind11::object call_python(const pybind11::object& function, const pybind11::tuple& arguments);
+
 }  // namespace realm::bindings

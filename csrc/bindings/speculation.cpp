@@ -32,7 +32,8 @@ class Callable {
     const Locked locked;
     try {
       const py::array_t<int32_t> array(static_cast<py::ssize_t>(tokens.size()), tokens.data());
-      return (*function_)(array, n_wanted).cast<std::vector<int32_t>>();
+      const py::object guesses = call_python(*function_, py::make_tuple(array, n_wanted));
+      return guesses.cast<std::vector<int32_t>>();
     } catch (py::error_already_set& error) {
       throw std::runtime_error(error.what());
     } catch (const py::cast_error&) {

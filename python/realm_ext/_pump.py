@@ -7,7 +7,6 @@ on this side.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import weakref
 
@@ -19,7 +18,7 @@ class LoopPump:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watches nothing until a request is added."""
-        self._loop = loop
+        self._loop = weakref.ref(loop)  # which is the key under which this is found
         self._mailbox: _core.Mailbox | None = None
         self._news: dict[int, asyncio.Event] = {}
 
@@ -27,7 +26,7 @@ class LoopPump:
         """Where the engine puts word of the requests of this loop."""
         if self._mailbox is None:
             self._mailbox = _core.Mailbox()
-            self._loop.add_reader(self._mailbox.fileno(), self._deliver)
+            asyncio.get_running_loop().add_reader(self._mailbox.fileno(), self._deliver)
         return self._mailbox
 
     def add(self, request: _core.Request) -> asyncio.Event:
@@ -43,13 +42,20 @@ class LoopPump:
 
     def discard_soon(self, request_id: int) -> None:
         """As `discard`, from any thread and at any time."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and watches nothing
-            self._loop.call_soon_threadsafe(self.discard, request_id)
+        loop = self._loop()
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self.discard, request_id)
+                return
+        except RuntimeError:  # the loop is closed, and nobody else is here
+            pass
+        self.discard(request_id)
 
     def rest(self) -> None:
         """Lets go of the descriptor if no request needs it."""
         if not self._news and self._mailbox is not None:
-            self._loop.remove_reader(self._mailbox.fileno())
+            if (loop := self._loop()) is not None:
+                loop.remove_reader(self._mailbox.fileno())
             self._mailbox = None
 
     def _deliver(self) -> None:

@@ -361,7 +361,7 @@ class Engine:
     def _submit_on(self, pump: LoopPump, ids: NDArray[np.int32], terms: _Terms) -> Request:
         try:
             return self._submit(ids, terms, pump.mailbox())
-        except RealmError:
+        except BaseException:
             pump.rest()
             raise
 

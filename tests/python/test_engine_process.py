@@ -1,10 +1,12 @@
 """What engines are to the process they live in: event loops, Ctrl-C, fork, exit, resources."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -90,6 +92,49 @@ def test_a_stream_that_was_never_read_leaves_no_request_and_no_descriptor(engine
     assert engine.stats().cancelled == 1
 
 
+def test_loops_that_have_ended_leave_nothing_behind(engine):
+    kept = []
+
+    async def leave_a_stream():
+        kept.append(engine.astream(PROMPT, GREEDY))
+
+    async def ask_wrongly():
+        with pytest.raises(TypeError):
+            await engine.agenerate(PROMPT, priority="high")
+
+    async def ask():
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await engine.agenerate(PROMPT, GREEDY)
+
+    loops = []
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        for task in (leave_a_stream, ask_wrongly, ask):
+            asyncio.run(task())
+        kept.clear()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [loop() for loop in loops] == [None] * 10
+
+
+@pytest.mark.parametrize("ms", [2, 16, 32])
+def test_a_drafter_that_wakes_while_the_process_ends_does_no_harm(ms):
+    run_python(
+        """
+import os, sys, time, realm_ext
+end = time.perf_counter() + 0.4
+def slow(tokens, n):
+    time.sleep(end - time.perf_counter())
+    return [1]
+config = realm_ext.SpeculativeConfig(drafter=slow, draft_timeout_ms=100)
+with realm_ext.Engine(realm_ext.Model(sys.argv[1], threads=1), speculative=config) as engine:
+    engine.generate([1, 2, 3], realm_ext.SamplingParams(max_tokens=8))
+time.sleep(max(0, end - time.perf_counter() - float(os.environ["MS"]) / 1000))
+""",
+        MS=str(ms),
+    )
+
+
 def test_an_asynchronous_answer_is_the_answer(engine):
     async def main():
         return await asyncio.gather(
@@ -134,10 +179,12 @@ def test_loops_of_several_threads_share_an_engine(engine):
 def seconds_to_interrupt(engine):
     """From Ctrl-C in `generate` to its end."""
     main_thread, sent = threading.main_thread().ident, []
+    wanted = engine.stats().total_requests + 8
 
     def interrupt():
-        while engine.stats().running == 0:
+        while engine.stats().total_requests < wanted:
             time.sleep(0.001)
+        time.sleep(0.005)  # it waits now
         sent.append(time.monotonic())
         signal.pthread_kill(main_thread, signal.SIGINT)
 
