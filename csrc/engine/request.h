@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/process.h"
+#include "engine/flow.h"
 #include "engine/generation.h"
 #include "engine/mailbox.h"
 #include "kv/prefix_index.h"
@@ -36,11 +37,15 @@ using Clock = std::chrono::steady_clock;
 struct RequestOptions {
   std::vector<int32_t> prompt;
   SamplingParams params;
-  // Higher goes first, and may push running requests of lower priority back into the queue.
+  // Whose request it is; null for nobody in particular.
+  std::shared_ptr<Flow> flow{};
+  // Within its flow, higher goes first, and may push running requests of lower priority back into
+  // the queue.
   int32_t priority = 0;
   // Ends the answer as it stands, with kDeadline, this long after submission.
   std::optional<int64_t> deadline_ms;
-  // Who may reuse this request's keys and values: requests of the same namespace alone.
+  // Who may reuse this request's keys and values: requests of the same namespace alone. A flow has
+  // its own, which goes before this one.
   Namespace space{};
   // The adapters that apply, null for none, and their identity, zeros for none: part of the prefix
   // key. The engine sets the identity of a set, and takes the set: options() of a request has none.
