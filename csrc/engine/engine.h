@@ -68,6 +68,7 @@ class Engine {
                                 std::shared_ptr<Mailbox> mailbox);
   void validate(const RequestOptions& options) const;
   void validate_speculation(const RequestOptions& options) const;
+  FlowClaim claim_of(const RequestOptions& options) const;
 
   const std::shared_ptr<Model> model_;
   const EngineOptions options_;

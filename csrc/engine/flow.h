@@ -28,8 +28,6 @@ struct FlowLimits {
 struct FlowOptions {
   // Of the work that flows compete for, each gets a part in proportion to its weight.
   double weight = 1;
-  // Flows of a higher class go first, always; weights count within a class.
-  int32_t priority = 0;
   FlowLimits limits{};
   Namespace space{};
 };

@@ -21,17 +21,16 @@ struct FlowBook {
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
   double weight = 1;
-  int32_t priority = 0;  // its class
   int64_t max_running = kNoLimit, max_blocks = kNoLimit;
 
   Sequences waiting{}, running{};
   int64_t n_blocks = 0;     // of the running ones, each counting all that it may use
   double virtual_time = 0;  // tokens computed so far, over weight; never behind the scheduler's
-  uint64_t n_rows = 0;      // planned so far
   size_t next_prompt = 0, end_prompt = 0;  // in the plan in the making: those not looked at yet
 
   int64_t n_running() const { return static_cast<int64_t>(running.size()); }
   bool is_idle() const { return waiting.empty() && running.empty(); }
+  bool has_prompt() const { return next_prompt < end_prompt; }
   // Its highest in rank, waiting or running; it must not be idle.
   const Sequence& top() const;
 };

@@ -129,7 +129,13 @@ class Request : public std::enable_shared_from_this<Request> {
   std::vector<std::byte> snapshot() const;
 
   // ---- for the engine's thread
-  bool is_cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  bool is_cancelled() const {
+    return cancelled_.load(std::memory_order_relaxed) || (flow() && flow()->is_closed());
+  }
+  Flow* flow() const { return options_.flow.get(); }
+  // What it counts for in its flow. Set before it is posted.
+  void set_claim(const FlowClaim& claim) { claim_ = claim; }
+  const FlowClaim& claim() const { return claim_; }
   const Restored& restored() const { return restored_; }
   // The adapters of this request, which leave with it from the engine: a request that somebody
   // keeps after its answer keeps no adapter. Set before it is posted, taken once.
@@ -153,6 +159,7 @@ class Request : public std::enable_shared_from_this<Request> {
 
   const uint64_t id_;
   const RequestOptions options_;
+  FlowClaim claim_;
   std::shared_ptr<const AdapterSet> adapter_set_;
   const Restored restored_;
   const EngineIdentity engine_;

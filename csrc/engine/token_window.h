@@ -1,6 +1,6 @@
 // How many tokens a flow takes within a minute. A request counts with all that it may take until it
-// has ended, then for a minute with what it took; so whatever it computed within any 60 seconds is
-// counted at their end. Times are rounded up to whole seconds, never down.
+// has ended, then for a minute with what it took; so whatever was computed within any 60 seconds is
+// counted at their end. Seconds are whole: a count lasts up to one longer, never shorter.
 //
 // Pure arithmetic on the times it is given, which must not go back; one thread at a time. Fixed
 // memory, no allocation.
@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
 namespace realm {
@@ -24,14 +25,15 @@ class TokenWindow {
   int64_t count(Time now);
 
  private:
-  static constexpr int64_t kSeconds = 61;  // a minute, and the second under way
+  static constexpr int64_t kSlots = 61;  // a minute, and the second under way
 
-  void forget_before(int64_t second);
+  int64_t& slot(int64_t second) { return slots_[static_cast<size_t>(second % kSlots)]; }
+  void advance(Time now);
 
   int64_t live_ = 0;   // of requests that have not ended
-  int64_t ended_ = 0;  // sum of slots_
+  int64_t ended_ = 0;  // sum of the slots
   int64_t newest_ = 0;
-  std::array<int64_t, kSeconds> slots_{};  // by second, modulo
+  std::array<int64_t, kSlots> slots_{};  // tokens of requests that ended in each second
 };
 
 }  // namespace realm
