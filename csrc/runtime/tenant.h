@@ -90,11 +90,13 @@ class Tenant {
   // that run the model's layers themselves.
   std::shared_ptr<const AdapterSet> adapter_set() const;
 
-  FlowStats stats() const { return flow_->stats(); }
+  FlowStats stats() const;
   bool is_released() const { return flow_->is_closed(); }
 
   // ---- for Runtime
   void set_adapter(std::optional<std::string> adapter_id);
+  // Throws kQuotaExceeded.
+  void require_adapter_bytes(uint64_t bytes) const;
   // Ends its requests with kCancelled, and lets go of the engine.
   void release();
 
