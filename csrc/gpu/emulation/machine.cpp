@@ -1,4 +1,4 @@
-#include "cuda/emulation/machine.h"
+#include "gpu/emulation/machine.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "cuda/emulation/fiber.h"
+#include "gpu/emulation/fiber.h"
 
 #if defined(REALM_EMULATION_TSAN)
 #include <sanitizer/tsan_interface.h>
@@ -190,13 +190,13 @@ Settings& settings() {
   return one;
 }
 
-void run(Index grid, Index block, size_t dynamic_shared_bytes,
-         const std::function<void()>& thread) {
+void run(Index grid, Index block, size_t dynamic_shared_bytes, const std::function<void()>& thread,
+         const Limits& limits) {
   Machine& m = machine();
   const std::lock_guard lock(m.one_launch);
   const uint64_t n = uint64_t{block.x} * block.y * block.z;
-  if (n == 0 || n > 1024 || dynamic_shared_bytes > kSharedBytes || grid.x == 0 || grid.y == 0 ||
-      grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
+  if (n == 0 || n > 1024 || dynamic_shared_bytes > limits.shared_bytes || grid.x == 0 ||
+      grid.y == 0 || grid.z == 0 || grid.y > limits.blocks_down || grid.z > limits.blocks_down) {
     fail(ErrorCode::kInternal, "emulated launch of ", grid.x, " x ", grid.y, " x ", grid.z,
          " blocks of ", n, " threads with ", dynamic_shared_bytes, " bytes of shared memory");
   }
