@@ -31,10 +31,10 @@ inline Tokens random_tokens(int64_t n, int64_t n_vocab) {
 }
 
 inline Floats logits(const std::shared_ptr<Model>& model, const Tokens& tokens, KvType type,
-                     int64_t chunk) {
+                     int64_t chunk, std::shared_ptr<const AdapterSet> adapters = {}) {
   const auto n = static_cast<int64_t>(tokens.size());
   Floats values(static_cast<size_t>(n * model->config().n_vocab));
-  SoloSequence(model, {.kv_type = type, .max_tokens = n, .chunk_rows = chunk, .adapters = {}})
+  SoloSequence(model, {.kv_type = type, .max_tokens = n, .chunk_rows = chunk, .adapters = adapters})
       .append(tokens, n, values.data());
   return values;
 }
