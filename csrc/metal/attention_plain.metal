@@ -16,8 +16,7 @@ kernel void attention_plain_kernel(
   const int head = int(index % p.shape.n_heads);
   const int kv_head = head / (p.shape.n_heads / p.shape.n_kv_heads);
   const int width = p.shape.head_width, lane = int(thread_lane);
-  threadgroup float* query = (threadgroup float*)shared + simd * (kMaxHeadWidth + kSimd);
-  threadgroup float* weights = query + kMaxHeadWidth;
+  threadgroup float* query = (threadgroup float*)shared + simd * (kMaxHeadWidth + 2 * kSimd);
   for (int d = lane; d < width; d += kSimd) query[d] = q[index * width + d];
   simdgroup_barrier(mem_flags::mem_threadgroup);
 
@@ -43,6 +42,8 @@ kernel void attention_plain_kernel(
     const float mine = score == -INFINITY ? 0.0f : exp(score - new_top);
     top = new_top;
     total = fma(total, shrink, simd_sum(mine));
+    // Turn by turn: some lanes may still read the last tile's.
+    threadgroup float* weights = query + kMaxHeadWidth + tile % 2 * kSimd;
     weights[lane] = mine;
     simdgroup_barrier(mem_flags::mem_threadgroup);
     const int begin = max(first - tile * kPageTokens, 0);
@@ -54,7 +55,6 @@ kernel void attention_plain_kernel(
       for (int i = begin; i <= end; ++i)
         sums[e] = fma(weights[i], read_kv(p.type, values, layout, i, d), sums[e]);
     }
-    simdgroup_barrier(mem_flags::mem_threadgroup);  // before the next tile's weights
   }
   for (int e = 0; e < kMaxHeadWidth / kSimd; ++e) {
     const int d = e * kSimd + lane;

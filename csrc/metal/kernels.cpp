@@ -7,7 +7,7 @@ namespace {
 using namespace msl;
 
 constexpr uint32_t kNormShared = kNormThreads / kSimd * sizeof(float);
-constexpr uint32_t kPlainShared = kPlainSimds * (gpu::kMaxHeadWidth + kSimd) * sizeof(float);
+constexpr uint32_t kPlainShared = kPlainSimds * (gpu::kMaxHeadWidth + 2 * kSimd) * sizeof(float);
 constexpr uint32_t kMatrixShared = (kMatrixRows + kMatrixCols) * kMatrixDepth * sizeof(float);
 static_assert(kMatrixRows * kMatrixCols * sizeof(float) <= kMatrixShared);
 constexpr uint32_t kChooseShared = kChooseThreads / kSimd * 3 * sizeof(float);

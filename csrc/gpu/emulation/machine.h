@@ -44,6 +44,9 @@ enum class Copies { kLate, kEarly };  // arriving at their wait, or at once: rac
 struct Settings {
   unsigned seed = 1;  // of the order of threads; 0: ascending
   Copies copies = Copies::kLate;
+  // Each warp runs as far as it can before the next one starts, as if that had stalled: what one
+  // overwrites while another has still to read it shows so.
+  bool warps_run_ahead = false;
 };
 Settings& settings();
 

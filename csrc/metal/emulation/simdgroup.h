@@ -10,11 +10,13 @@ namespace metal {
 
 // Flags that name other memory than what is shared would be a missing barrier on a device; kernels
 // of this room share threadgroup memory, but for one that says mem_device.
-inline void threadgroup_barrier(mem_flags) {
-  realm::simt::block_barrier();
+inline void threadgroup_barrier(mem_flags, const char* file = __builtin_FILE(),
+                                int line = __builtin_LINE()) {
+  if (realm::simt::keeps_barrier(file, line)) realm::simt::block_barrier();
 }
-inline void simdgroup_barrier(mem_flags) {
-  realm::simt::warp_barrier();
+inline void simdgroup_barrier(mem_flags, const char* file = __builtin_FILE(),
+                              int line = __builtin_LINE()) {
+  if (realm::simt::keeps_barrier(file, line)) realm::simt::warp_barrier();
 }
 
 template <class T>
