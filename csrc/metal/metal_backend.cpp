@@ -15,11 +15,11 @@ namespace {
 
 constexpr int64_t kNarrowCols = 512;  // a head's norm is a simdgroup's work
 
-std::shared_ptr<Memory> open_memory() {
+std::unique_ptr<Device> require_device() {
   std::string reason;
   auto device = open_device(reason);
   if (!device) fail(ErrorCode::kDevice, "there is no Metal device: ", reason);
-  return std::make_shared<Memory>(std::move(device));
+  return device;
 }
 
 int64_t elements(Matrix x) {
@@ -28,8 +28,10 @@ int64_t elements(Matrix x) {
 
 }  // namespace
 
-MetalBackend::MetalBackend(bool deterministic)
-    : memory_(open_memory()), deterministic_(deterministic) {}
+MetalBackend::MetalBackend(bool deterministic) : MetalBackend(require_device(), deterministic) {}
+
+MetalBackend::MetalBackend(std::unique_ptr<Device> device, bool deterministic)
+    : memory_(std::make_shared<Memory>(std::move(device))), deterministic_(deterministic) {}
 
 std::string MetalBackend::description() const {
   const DeviceProperties& properties = memory_->device().properties();

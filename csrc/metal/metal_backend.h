@@ -29,6 +29,7 @@ class MetalBackend final : public Backend {
  public:
   // Throws kDevice if the system has no device that serves.
   explicit MetalBackend(bool deterministic);
+  MetalBackend(std::unique_ptr<Device> device, bool deterministic);
 
   std::string description() const override;
   std::vector<std::pair<std::string, uint64_t>> path_counts() const override;
