@@ -1,4 +1,4 @@
-#include "cuda/emulation/fiber.h"
+#include "gpu/emulation/fiber.h"
 
 #include <cstdint>
 #include <cstdlib>

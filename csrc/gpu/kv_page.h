@@ -1,19 +1,18 @@
 // The layout of a page of keys and values: for each KV head kPageTokens keys of `padded_width`
 // elements, then as many values; a Q8_0 page has its f16 scales, one per 32 elements and token,
 // after the elements of each. Elements beyond the head width are zeros. Every part starts on a
-// multiple of 16 bytes. Valid C++17; seen by kernels.
+// multiple of 16 bytes. Read by hosts and by kernels of every language (gpu/language.h).
 #pragma once
 
-#include <cstdint>
-
 #include "backend/kinds.h"
-#include "cuda/device/language.cuh"
+#include "gpu/language.h"
 
-namespace realm::cuda {
+namespace realm {
+namespace gpu {
 
-constexpr int kPageTokens = 32;
-constexpr int kMaxHeadWidth = 512;
-constexpr int kKvGroup = 32;  // elements that share a Q8_0 scale
+REALM_CONSTANT int kPageTokens = 32;
+REALM_CONSTANT int kMaxHeadWidth = 512;
+REALM_CONSTANT int kKvGroup = 32;  // elements that share a Q8_0 scale
 
 struct KvPageLayout {
   int padded_width;                           // of a token's key or value, in elements
@@ -21,10 +20,7 @@ struct KvPageLayout {
   int64_t k_scales, v, v_scales, head_bytes;  // byte offsets from the head's part of a page
 };
 
-#ifdef __CUDACC__
-__host__ __device__
-#endif
-    inline KvPageLayout kv_page_layout(KvType type, int head_width) {
+REALM_EITHER KvPageLayout kv_page_layout(KvType type, int head_width) {
   const int width = (head_width + 15) / 16 * 16;
   const int element = type == KvType::kF32 ? 4 : type == KvType::kQ8_0 ? 1 : 2;
   const int n_groups = (head_width + kKvGroup - 1) / kKvGroup;
@@ -33,4 +29,5 @@ __host__ __device__
   return {width, n_groups, part, part + scales, 2 * part + scales, 2 * (part + scales)};
 }
 
-}  // namespace realm::cuda
+}  // namespace gpu
+}  // namespace realm

@@ -1,10 +1,10 @@
-#include "cuda/step_plan.h"
+#include "gpu/step_plan.h"
 
 #include <algorithm>
 
-#include "cuda/kv_page.h"
+#include "gpu/kv_page.h"
 
-namespace realm::cuda {
+namespace realm::gpu {
 
 namespace {
 
@@ -84,10 +84,6 @@ std::vector<int32_t> plan_rows(const StepBatch& step) {
   return words;
 }
 
-StepRows rows_at(const int32_t* words, int64_t n_rows) {
-  return {n_rows, words, words + n_rows, words + 2 * n_rows, words + 3 * n_rows};
-}
-
 AttendPlan plan_tiles(const StepBatch& step, const TileOptions& options) {
   TilePlanner planner(options);
   int32_t first_page = 0;
@@ -98,4 +94,4 @@ AttendPlan plan_tiles(const StepBatch& step, const TileOptions& options) {
   return planner.take();
 }
 
-}  // namespace realm::cuda
+}  // namespace realm::gpu

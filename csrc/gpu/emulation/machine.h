@@ -1,4 +1,4 @@
-// A CUDA device made of one processor thread. Blocks of a grid run one after another; the threads
+// A GPU made of one processor thread. Blocks of a grid run one after another; the threads
 // of a block are fibers, taken in an order that a seed shuffles, each running until it waits. What
 // a GPU leaves open is resolved in the way that hurts most: shared memory starts as NaN, and an
 // asynchronous copy arrives only when it is waited for.
@@ -16,9 +16,14 @@
 namespace realm::simt {
 
 constexpr int kWarp = 32;
-constexpr size_t kSlotBytes = 64;  // of what a lane shows to its warp at a time
-constexpr size_t kSharedBytes = size_t{99}
-                                << 10;  // of a block, on the smallest device we build for
+constexpr size_t kSlotBytes = 64;                  // of what a lane shows to its warp at a time
+constexpr size_t kSharedBytes = size_t{99} << 10;  // of a block: what the machine has
+
+// What a launch may ask for; as it stands, on the smallest CUDA device we build for.
+struct Limits {
+  size_t shared_bytes = kSharedBytes;
+  unsigned blocks_down = 65535;  // of a grid's second and third dimension
+};
 
 struct Index {
   unsigned x = 1, y = 1, z = 1;
@@ -26,9 +31,10 @@ struct Index {
 
 // ---- the host's side
 
-// Runs `thread` once for every thread of the grid. Throws kInternal for a deadlock and for more
-// shared memory than there is.
-void run(Index grid, Index block, size_t dynamic_shared_bytes, const std::function<void()>& thread);
+// Runs `thread` once for every thread of the grid. Throws kInternal for a deadlock and for a launch
+// beyond the limits.
+void run(Index grid, Index block, size_t dynamic_shared_bytes, const std::function<void()>& thread,
+         const Limits& limits = {});
 
 // Gives back the fibers, which are kept from launch to launch. Before a fork: the thread sanitizer
 // takes them for threads, and watches no child of a process that had several.
@@ -38,6 +44,9 @@ enum class Copies { kLate, kEarly };  // arriving at their wait, or at once: rac
 struct Settings {
   unsigned seed = 1;  // of the order of threads; 0: ascending
   Copies copies = Copies::kLate;
+  // Each warp runs as far as it can before the next one starts, as if that had stalled: what one
+  // overwrites while another has still to read it shows so.
+  bool warps_run_ahead = false;
 };
 Settings& settings();
 

@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "backend/operands.h"
-#include "cuda/kernels.h"
+#include "gpu/attend_tile.h"
 
-namespace realm::cuda {
+namespace realm::gpu {
 
-// positions, slots and first pages of the rows, then all pages: the arrays of StepRows.
+// Four arrays, one behind the other: of each row its position, its slot (page * kPageTokens + place
+// in the page), and where in the last array the pages of its sequence begin; then all pages.
 std::vector<int32_t> plan_rows(const StepBatch& step);
-StepRows rows_at(const int32_t* device_words, int64_t n_rows);
 
 // How the tiles of one kind of layer are cut.
 struct TileOptions {
@@ -39,4 +39,4 @@ struct AttendPlan {
 // Splits begin at absolute multiples of kSplitKeys, so they are the same whoever shares the step.
 AttendPlan plan_tiles(const StepBatch& step, const TileOptions& options);
 
-}  // namespace realm::cuda
+}  // namespace realm::gpu

@@ -1,4 +1,4 @@
-#include "cuda/emulation/machine.h"
+#include "gpu/emulation/machine.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "cuda/emulation/fiber.h"
+#include "gpu/emulation/fiber.h"
 
 #if defined(REALM_EMULATION_TSAN)
 #include <sanitizer/tsan_interface.h>
@@ -164,17 +164,40 @@ std::string describe_deadlock(const Machine& m) {
   return "nobody moves";
 }
 
+void resume(Machine& m, int i) {
+  Thread& thread = *m.threads[static_cast<size_t>(i)];
+  if (thread.done) return;
+  m.running = &thread;
+  running = &thread.state;
+  thread.fiber.resume();
+}
+
+// Lets the threads of a block go as far as they come in their order; whether any moved.
+bool take_turns(Machine& m, const std::vector<int>& order) {
+  bool moved = false;
+  const auto turn = [&](int warp) {
+    m.moved = false;
+    for (const int i : order)
+      if (warp < 0 || i / kWarp == warp) resume(m, i);
+    moved = moved || m.moved;
+    return m.moved && m.failure.empty();
+  };
+  if (!settings().warps_run_ahead) {
+    turn(-1);
+    return moved;
+  }
+  const int n_warps = (m.n_threads + kWarp - 1) / kWarp, first = order[0] / kWarp;
+  for (int n = 0; n < n_warps; ++n) {
+    while (turn((first + n) % n_warps)) {
+    }
+  }
+  return moved;
+}
+
 void run_block(Machine& m, const std::vector<int>& order) {
   while (m.n_done < m.n_threads) {
-    m.moved = false;
-    for (const int i : order) {
-      Thread& thread = *m.threads[static_cast<size_t>(i)];
-      if (thread.done) continue;
-      m.running = &thread;
-      running = &thread.state;
-      thread.fiber.resume();
-    }
-    if (m.failure.empty() && m.moved) continue;
+    const bool moved = take_turns(m, order);
+    if (m.failure.empty() && moved) continue;
     REALM_TSAN_ACQUIRE(&m.failure);
     REALM_TSAN_ACQUIRE(&m.n_done);
     if (!m.failure.empty()) fail(ErrorCode::kInternal, "emulated kernel: ", m.failure);
@@ -186,17 +209,17 @@ void run_block(Machine& m, const std::vector<int>& order) {
 }  // namespace
 
 Settings& settings() {
-  static Settings one{1, std::getenv("REALM_EARLY_COPIES") ? Copies::kEarly : Copies::kLate};
+  static Settings one{1, std::getenv("REALM_EARLY_COPIES") ? Copies::kEarly : Copies::kLate, false};
   return one;
 }
 
-void run(Index grid, Index block, size_t dynamic_shared_bytes,
-         const std::function<void()>& thread) {
+void run(Index grid, Index block, size_t dynamic_shared_bytes, const std::function<void()>& thread,
+         const Limits& limits) {
   Machine& m = machine();
   const std::lock_guard lock(m.one_launch);
   const uint64_t n = uint64_t{block.x} * block.y * block.z;
-  if (n == 0 || n > 1024 || dynamic_shared_bytes > kSharedBytes || grid.x == 0 || grid.y == 0 ||
-      grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
+  if (n == 0 || n > 1024 || dynamic_shared_bytes > limits.shared_bytes || grid.x == 0 ||
+      grid.y == 0 || grid.z == 0 || grid.y > limits.blocks_down || grid.z > limits.blocks_down) {
     fail(ErrorCode::kInternal, "emulated launch of ", grid.x, " x ", grid.y, " x ", grid.z,
          " blocks of ", n, " threads with ", dynamic_shared_bytes, " bytes of shared memory");
   }
