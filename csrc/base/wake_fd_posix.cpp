@@ -1,9 +1,9 @@
-#include "base/wake_fd.h"
-
 #include <cerrno>
 #include <cstdint>
 #include <fcntl.h>
 #include <unistd.h>
+
+#include "base/wake_fd.h"
 #if defined(__linux__)
 #include <sys/eventfd.h>
 #endif

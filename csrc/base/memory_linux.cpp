@@ -1,11 +1,11 @@
-#include "base/memory.h"
-
 #include <algorithm>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
 #include <unistd.h>
+
+#include "base/memory.h"
 
 namespace realm {
 
@@ -28,8 +28,7 @@ uint64_t system_available() {
   for (uint64_t kilobytes; file >> key >> kilobytes; std::getline(file, unit)) {
     if (key == "MemAvailable:") return kilobytes * 1024;
   }
-  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
+  return physical_memory();
 }
 
 // What one group leaves: its file cache can be reclaimed, so it does not count as used.
@@ -70,6 +69,11 @@ uint64_t groups_left() {
 }
 
 }  // namespace
+
+uint64_t physical_memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
+}
 
 uint64_t available_memory() {
   return std::min(system_available(), groups_left());

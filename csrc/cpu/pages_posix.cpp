@@ -1,15 +1,13 @@
-#include "cpu/pages.h"
-
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cpu/pages.h"
 
 namespace realm::cpu {
 
 namespace {
-
-constexpr uint64_t kPage = 4096;
 
 uint64_t round_up(uint64_t bytes, uint64_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -18,6 +16,12 @@ uint64_t round_up(uint64_t bytes, uint64_t unit) {
 uint8_t* align_up(void* at, uint64_t unit) {
   const auto address = reinterpret_cast<uintptr_t>(at);
   return static_cast<uint8_t*>(at) + (round_up(address, unit) - address);
+}
+
+// 4096 bytes on x86, up to 65536 on Arm.
+uint64_t page_bytes() {
+  static const auto bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
 }
 
 // Room to begin at a huge page.
@@ -45,10 +49,16 @@ Pages::~Pages() {
 }
 
 void Pages::forget(uint8_t* from, uint64_t bytes) {
-  uint8_t* first = align_up(from, kPage);
+#if defined(__APPLE__)
+  constexpr int kGiveBack = MADV_FREE;  // where MADV_DONTNEED keeps them
+#else
+  constexpr int kGiveBack = MADV_DONTNEED;
+#endif
+  const uint64_t page = page_bytes();
+  uint8_t* first = align_up(from, page);
   const auto skipped = static_cast<uint64_t>(first - from);
-  if (bytes < skipped + kPage) return;
-  ::madvise(first, static_cast<size_t>((bytes - skipped) / kPage * kPage), MADV_DONTNEED);
+  if (bytes < skipped + page) return;
+  ::madvise(first, static_cast<size_t>((bytes - skipped) / page * page), kGiveBack);
 }
 
 }  // namespace realm::cpu

@@ -1,5 +1,3 @@
-#include "base/file.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -10,26 +8,37 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/file.h"
 
 namespace realm {
 
+namespace {
+
+int descriptor(std::intptr_t handle) {
+  return static_cast<int>(handle);
+}
+
+}  // namespace
+
 File::File(const std::string& path) : path_(path) {
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO must not block the open
-  if (fd_ < 0) fail_io(errno, "cannot open " + quoted(path, 256));
+  // A FIFO must not block the open.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) fail_io(errno, "cannot open " + quoted(path, 256));
+  handle_ = fd;
   struct stat info;
-  const bool known = ::fstat(fd_, &info) == 0;
+  const bool known = ::fstat(fd, &info) == 0;
   if (known && S_ISREG(info.st_mode)) {
     size_ = static_cast<uint64_t>(info.st_size);
     return;
   }
   const int os_error = errno;
-  ::close(fd_);
+  ::close(fd);
   if (!known) fail_io(os_error, "cannot stat " + quoted(path, 256));
   fail(ErrorCode::kFormat, quoted(path, 256), " is not a regular file");
 }
 
 File::~File() {
-  ::close(fd_);
+  ::close(descriptor(handle_));
 }
 
 void File::read_at(uint64_t offset, std::span<std::byte> out) const {
@@ -37,7 +46,8 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
   size_t done = 0;
   while (done < out.size()) {
     const size_t want = std::min(out.size() - done, kMaxCall);
-    const ssize_t n = ::pread(fd_, out.data() + done, want, static_cast<off_t>(offset + done));
+    const ssize_t n =
+        ::pread(descriptor(handle_), out.data() + done, want, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail_io(errno, "cannot read " + quoted(path_, 256));
     if (n == 0) {
@@ -50,7 +60,7 @@ void File::read_at(uint64_t offset, std::span<std::byte> out) const {
 
 MappedFile::MappedFile(const File& file) {
   if (file.size() == 0) return;
-  void* address = ::mmap(nullptr, file.size(), PROT_READ, MAP_SHARED, file.fd_, 0);
+  void* address = ::mmap(nullptr, file.size(), PROT_READ, MAP_SHARED, descriptor(file.handle_), 0);
   if (address == MAP_FAILED) fail_io(errno, "cannot map " + quoted(file.path(), 256));
   bytes_ = {static_cast<const std::byte*>(address), file.size()};
 }
@@ -61,24 +71,25 @@ MappedFile::~MappedFile() {
 
 OutputFile::OutputFile(const std::string& path) : path_(path) {
   constexpr int kAttempts = 100;  // names taken by other writers, or left behind by killed ones
-  for (int attempt = 0; attempt < kAttempts && fd_ < 0; ++attempt) {
+  for (int attempt = 0; attempt < kAttempts && handle_ < 0; ++attempt) {
     temporary_path_ = concat(path, ".partial-", ::getpid(), "-", attempt);
-    fd_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0 && errno != EEXIST) break;
+    handle_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (handle_ < 0 && errno != EEXIST) break;
   }
-  if (fd_ < 0) fail_io(errno, "cannot create " + quoted(temporary_path_, 256));
+  if (handle_ < 0) fail_io(errno, "cannot create " + quoted(temporary_path_, 256));
 }
 
 OutputFile::~OutputFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
+  if (handle_ < 0) return;
+  ::close(descriptor(handle_));
   ::unlink(temporary_path_.c_str());
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
   constexpr size_t kMaxCall = size_t{1} << 30;
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), kMaxCall));
+    const size_t want = std::min(bytes.size(), kMaxCall);
+    const ssize_t n = ::write(descriptor(handle_), bytes.data(), want);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail_io(errno, "cannot write " + quoted(temporary_path_, 256));
     bytes = bytes.subspan(static_cast<size_t>(n));
@@ -87,12 +98,13 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 }
 
 void OutputFile::commit() {
-  if (::fsync(fd_) != 0) fail_io(errno, "cannot write " + quoted(temporary_path_, 256));
+  if (::fsync(descriptor(handle_)) != 0)
+    fail_io(errno, "cannot write " + quoted(temporary_path_, 256));
   if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
     fail_io(errno, "cannot replace " + quoted(path_, 256));
   }
-  ::close(fd_);
-  fd_ = -1;
+  ::close(descriptor(handle_));
+  handle_ = -1;
 }
 
 }  // namespace realm
