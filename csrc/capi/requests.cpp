@@ -63,6 +63,7 @@ realm_request_report describe(const Request& request) {
   out.stop_index = REALM_NONE;
   if (report.finish) describe_finish(*report.finish, out);
   out.seed = request.seed();
+  out.logprobs = request.options().params.logprobs.value_or(REALM_NONE);
   out.n_prompt = report.n_prompt;
   out.n_generated = report.n_generated;
   out.n_cached = report.n_cached;

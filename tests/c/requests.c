@@ -120,10 +120,12 @@ static void log_probabilities_come_with_their_tokens(const world* w) {
   realm_request_options options = with_params(&params);
   realm_request* request = NULL;
   realm_token_logprob records[3 * 5];
+  realm_request_report report = {.struct_size = sizeof report};
   size_t count = 0, i;
   answer whole;
   params.logprobs = 2;
   EXPECT(realm_generate(s.tenant, capital_of_france, 8, &options, &request) == REALM_OK);
+  EXPECT(realm_request_describe(request, &report) == REALM_OK && report.logprobs == 2);
   EXPECT(realm_request_take_logprobs(request, records, 2, &count) == REALM_OK && count == 0);
   EXPECT(realm_request_take_logprobs(request, records, 4, &count) == REALM_OK && count == 3);
   EXPECT(realm_request_take_logprobs(request, records + 3, 12, &count) == REALM_OK && count == 12);

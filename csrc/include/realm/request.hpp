@@ -41,6 +41,7 @@ struct RequestReport {
   std::optional<int32_t> stop_token;  // what ended the answer
   std::optional<size_t> stop_index;   // of SamplingParams::stop
   uint64_t seed = 0;                  // gives the same answer again
+  std::optional<int64_t> logprobs;    // alternatives that are reported for each token
   int64_t n_prompt = 0, n_generated = 0;
   int64_t n_cached = 0;     // tokens of the prompt that the cache had
   int64_t n_preempted = 0;  // times it gave way to others
@@ -67,9 +68,12 @@ struct TokenLogprob {
   float logprob;
 };
 
+// Handed out by Tenant::submit(). Move-only; the handle may outlive its tenant and its runtime, and
+// the answer has then ended.
 class Request {
  public:
-  // Takes what has come; perhaps nothing.
+  // Takes what has come since the last call; perhaps nothing. Bytes are whole characters, and text
+  // that could begin a stop string is held back until it is known.
   Piece take() {
     Piece piece;
     std::vector<int32_t> tokens(256);
@@ -122,10 +126,13 @@ class Request {
   }
 
   // Takes the log-probabilities that SamplingParams::logprobs asked for: for each token that came
-  // since the last call its own, then those of the most likely tokens.
-  std::vector<std::vector<TokenLogprob>> take_logprobs(const SamplingParams& params) {
+  // since the last call its own, then those of the most likely tokens. Empty if none were asked
+  // for.
+  std::vector<std::vector<TokenLogprob>> take_logprobs() {
     std::vector<std::vector<TokenLogprob>> taken;
-    std::vector<realm_token_logprob> records(static_cast<size_t>(1 + params.logprobs.value_or(0)));
+    const auto n_top = report().logprobs;
+    if (!n_top) return taken;
+    std::vector<realm_token_logprob> records(static_cast<size_t>(1 + *n_top));
     for (size_t n = 0;;) {
       detail::check(realm_request_take_logprobs(handle_.get(), records.data(), records.size(), &n));
       if (n == 0) return taken;
@@ -136,7 +143,8 @@ class Request {
     }
   }
 
-  // Ends the answer soon, with what it has.
+  // Ends the answer within one step of the engine, with Finish::cancelled and what it has. No
+  // effect on an answer that has ended.
   void cancel() { detail::check(realm_request_cancel(handle_.get())); }
 
   RequestReport report() const {
@@ -150,6 +158,7 @@ class Request {
     if (r.stop_token != REALM_NONE) report.stop_token = r.stop_token;
     if (r.stop_index != REALM_NONE) report.stop_index = static_cast<size_t>(r.stop_index);
     report.seed = r.seed;
+    if (r.logprobs != REALM_NONE) report.logprobs = r.logprobs;
     report.n_prompt = r.n_prompt;
     report.n_generated = r.n_generated;
     report.n_cached = r.n_cached;

@@ -86,8 +86,12 @@ inline realm_runtime_options c_struct_of(const RuntimeOptions& from) {
 
 }  // namespace detail
 
+// Move-only. When it ends, its requests end with Finish::cancelled, and its threads with them;
+// tenants, requests and sessions that the program still holds say so, and harm nobody.
 class Runtime {
  public:
+  // A runtime with nothing in it. Throws REALM_ERROR_INVALID_REQUEST for options that make no
+  // sense.
   explicit Runtime(const RuntimeOptions& options = {}) {
     const realm_runtime_options given = detail::c_struct_of(options);
     realm_runtime* handle = nullptr;
@@ -97,7 +101,8 @@ class Runtime {
 
   // ---- models
 
-  // Loads a GGUF file, and the draft that the options name. An id that is taken is refused.
+  // Loads a GGUF file, and the draft that the options name: all of it or nothing. An id that is
+  // taken is refused. Throws REALM_ERROR_IO, REALM_ERROR_FORMAT, REALM_ERROR_OUT_OF_MEMORY.
   void load_model(std::string_view model_id, std::string_view path,
                   const ModelOptions& options = {}) {
     realm_model_options given;
@@ -175,7 +180,9 @@ class Runtime {
 
   // ---- adapters
 
-  // Loads a PEFT folder, a safetensors file or a GGUF adapter, before or after its model.
+  // Loads a PEFT folder, a safetensors file or a GGUF adapter, before or after its model. An
+  // adapter that does not fit whole throws REALM_ERROR_ADAPTER, and the text lists what was
+  // refused. An id that is taken goes to the new adapter; requests that run keep the one they have.
   void load_adapter(std::string_view adapter_id, std::string_view path, std::string_view model_id) {
     detail::check(realm_adapter_load(get(), adapter_id.data(), adapter_id.size(), path.data(),
                                      path.size(), model_id.data(), model_id.size()));

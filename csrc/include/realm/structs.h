@@ -221,6 +221,7 @@ typedef struct realm_request_report {
   int32_t stop_token; /* the token that ended the answer; REALM_NONE */
   int64_t stop_index; /* of the stop string that did; REALM_NONE */
   uint64_t seed;      /* gives the same answer again */
+  int64_t logprobs;   /* alternatives that are reported for each token; REALM_NONE */
   int64_t n_prompt, n_generated;
   int64_t n_cached;    /* tokens of the prompt that the cache had */
   int64_t n_preempted; /* times it gave way to others */

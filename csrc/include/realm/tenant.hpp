@@ -153,9 +153,13 @@ class CRequest {
 
 }  // namespace detail
 
+// Handed out by Runtime::tenant(). Move-only.
 class Tenant {
  public:
-  // Hands in a prompt and returns at once. Without parameters: the tenant's.
+  // Hands in a prompt and returns at once; the answer comes on the runtime's thread, and is the one
+  // that the prompt gets alone, whatever runs beside it. Without parameters: the tenant's. Throws
+  // REALM_ERROR_INVALID_REQUEST for a prompt that is empty, above the context, or has ids outside
+  // the vocabulary; REALM_ERROR_QUOTA_EXCEEDED, with the limit and the value, above the quota.
   Request submit(const std::vector<int32_t>& prompt,
                  const std::optional<SamplingParams>& params = std::nullopt,
                  const RequestOptions& options = {}) const {
@@ -166,7 +170,8 @@ class Tenant {
     return Request(handle);
   }
 
-  // The same, and waits for the whole answer.
+  // The same, and waits for the whole answer. Throws what the answer failed with; one that was
+  // cancelled or ran into its deadline is an answer, and its report says so.
   Answer generate(const std::vector<int32_t>& prompt,
                   const std::optional<SamplingParams>& params = std::nullopt,
                   const RequestOptions& options = {}) const {
