@@ -1,5 +1,7 @@
 // The C++ face, used as a stranger would: realm_cpp_test DEMO_FOLDER. The library does the work and
 // has its own tests; here, that every wrapper passes on what it is given and gives back what comes.
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -199,6 +201,30 @@ void layers_compose_and_may_outlive_their_runtime() {
   EXPECT(has(thrown([&] { session.position(); }), "realm_session is NULL"));
 }
 
+void a_second_thread_in_a_session_is_refused() {
+  realm::Runtime runtime;
+  runtime.load_model("demo", demo + "/target.gguf");
+  const realm::Tenant tenant = runtime.tenant("main", "demo");
+  realm::Session session = tenant.session();
+  std::atomic<bool> enough{false};
+  std::thread other([&] {
+    const std::vector<float> rows(64 * 256, 0.5f);
+    while (!enough) {
+      // Either may be the one that is refused.
+      thrown([&] { session.compute_logits(rows); });
+    }
+  });
+  std::string refusal;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (refusal.empty() && std::chrono::steady_clock::now() < give_up) {
+    refusal = thrown([&] { session.position(); });
+  }
+  enough = true;
+  other.join();
+  EXPECT(has(refusal, "in use by another thread"));
+  EXPECT(session.position() == 0);
+}
+
 void files_show_their_tensors() {
   const realm::Gguf gguf = realm::Gguf::open(demo + "/target.gguf");
   EXPECT(gguf.metadata_string("general.architecture") == "llama");
@@ -220,6 +246,7 @@ int main(int argc, char** argv) {
   an_answer_can_be_cancelled_from_another_thread();
   adapters_are_set_for_tenants_models_and_requests();
   layers_compose_and_may_outlive_their_runtime();
+  a_second_thread_in_a_session_is_refused();
   files_show_their_tensors();
   std::printf("%d expectations, %d failures\n", expectations, failures);
   return failures != 0;
