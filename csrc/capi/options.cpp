@@ -69,20 +69,20 @@ SamplingParams params_of(const realm_sampling_params* given) {
   return params;
 }
 
-realm_sampling_params default_params() {
-  const SamplingParams defaults;
+realm_sampling_params struct_of(const SamplingParams& from) {
   realm_sampling_params p{};
-  p.max_tokens = defaults.max_tokens;
-  p.temperature = defaults.temperature;
-  p.top_k = defaults.top_k;
-  p.top_p = defaults.top_p;
-  p.min_p = defaults.min_p;
-  p.repetition_penalty = defaults.repetition_penalty;
-  p.presence_penalty = defaults.presence_penalty;
-  p.frequency_penalty = defaults.frequency_penalty;
-  p.has_seed = defaults.seed.has_value();
-  p.ignore_eos = defaults.ignore_eos;
-  p.logprobs = defaults.logprobs.value_or(REALM_NONE);
+  p.max_tokens = from.max_tokens;
+  p.temperature = from.temperature;
+  p.top_k = from.top_k;
+  p.top_p = from.top_p;
+  p.min_p = from.min_p;
+  p.repetition_penalty = from.repetition_penalty;
+  p.presence_penalty = from.presence_penalty;
+  p.frequency_penalty = from.frequency_penalty;
+  p.has_seed = from.seed.has_value();
+  p.seed = from.seed.value_or(0);
+  p.ignore_eos = from.ignore_eos;
+  p.logprobs = from.logprobs.value_or(REALM_NONE);
   return p;
 }
 
@@ -99,14 +99,13 @@ SpeculativeConfig speculative_of(const realm_speculative_config* given) {
   return config;
 }
 
-realm_speculative_config default_speculative() {
-  const SpeculativeConfig defaults;
+realm_speculative_config struct_of(const SpeculativeConfig& from) {
   realm_speculative_config s{};
-  s.draft_k = defaults.draft_k;
-  s.max_draft_tokens = defaults.max_draft_tokens;
-  s.drafter = static_cast<int32_t>(defaults.drafter);
-  s.adaptive = defaults.adaptive;
-  s.method = static_cast<int32_t>(defaults.method);
+  s.draft_k = from.draft_k;
+  s.max_draft_tokens = from.max_draft_tokens;
+  s.drafter = static_cast<int32_t>(from.drafter);
+  s.adaptive = from.adaptive;
+  s.method = static_cast<int32_t>(from.method);
   return s;
 }
 
@@ -128,12 +127,11 @@ RuntimeOptions runtime_options_of(const realm_runtime_options* given) {
   return options;
 }
 
-realm_runtime_options default_runtime_options() {
-  const RuntimeOptions defaults;
-  const EngineOptions& engine = defaults.engine;
+realm_runtime_options struct_of(const RuntimeOptions& from) {
+  const EngineOptions& engine = from.engine;
   realm_runtime_options o{};  // no device: what RuntimeOptions says
-  o.n_threads = defaults.n_threads;
-  o.mapped_weights = defaults.mapped_weights;
+  o.n_threads = from.n_threads;
+  o.mapped_weights = from.mapped_weights;
   o.max_sequences = engine.max_sequences;
   o.max_step_tokens = engine.max_step_tokens;
   o.kv_bytes = engine.kv_bytes.value_or(0);
@@ -166,16 +164,15 @@ Quota quota_of(const realm_quota* given) {
   return quota;
 }
 
-realm_quota default_quota() {
-  const Quota defaults;
+realm_quota struct_of(const Quota& from) {
   realm_quota q{};
-  q.concurrent_requests = defaults.concurrent_requests.value_or(REALM_NONE);
-  q.queued_requests = defaults.queued_requests.value_or(REALM_NONE);
-  q.kv_blocks = defaults.kv_blocks.value_or(REALM_NONE);
+  q.concurrent_requests = from.concurrent_requests.value_or(REALM_NONE);
+  q.queued_requests = from.queued_requests.value_or(REALM_NONE);
+  q.kv_blocks = from.kv_blocks.value_or(REALM_NONE);
   q.adapter_bytes =
-      defaults.adapter_bytes ? static_cast<int64_t>(*defaults.adapter_bytes) : int64_t{REALM_NONE};
-  q.tokens_per_minute = defaults.tokens_per_minute.value_or(REALM_NONE);
-  q.max_tokens = defaults.max_tokens.value_or(REALM_NONE);
+      from.adapter_bytes ? static_cast<int64_t>(*from.adapter_bytes) : int64_t{REALM_NONE};
+  q.tokens_per_minute = from.tokens_per_minute.value_or(REALM_NONE);
+  q.max_tokens = from.max_tokens.value_or(REALM_NONE);
   return q;
 }
 
@@ -210,12 +207,11 @@ TenantRequest tenant_request_of(const realm_request_options* given) {
   return request;
 }
 
-realm_request_options default_request_options() {
-  const TenantRequest defaults;
+realm_request_options struct_of(const TenantRequest& from) {
   realm_request_options o{};
-  o.plain = defaults.plain;
-  o.priority = defaults.priority;
-  o.deadline_ms = defaults.deadline_ms.value_or(REALM_NONE);
+  o.plain = from.plain;
+  o.priority = from.priority;
+  o.deadline_ms = from.deadline_ms.value_or(REALM_NONE);
   return o;
 }
 
@@ -229,12 +225,11 @@ LayerOptions layer_options_of(const realm_session_options* given) {
   return options;
 }
 
-realm_session_options default_session_options() {
-  const LayerOptions defaults;
+realm_session_options struct_of(const LayerOptions& from) {
   realm_session_options o{};
-  o.max_tokens = defaults.max_tokens;
-  o.max_rows = defaults.max_rows;
-  o.kv_type = static_cast<int32_t>(defaults.kv_type);
+  o.max_tokens = from.max_tokens;
+  o.max_rows = from.max_rows;
+  o.kv_type = static_cast<int32_t>(from.kv_type);
   return o;
 }
 

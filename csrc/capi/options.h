@@ -24,11 +24,12 @@ TenantOptions tenant_options_of(const realm_tenant_options* given);
 TenantRequest tenant_request_of(const realm_request_options* given);  // without a prompt
 LayerOptions layer_options_of(const realm_session_options* given);
 
-realm_sampling_params default_params();
-realm_speculative_config default_speculative();
-realm_runtime_options default_runtime_options();
-realm_quota default_quota();
-realm_request_options default_request_options();
-realm_session_options default_session_options();
+// The other way, for default objects: what they point to, texts above all, is left out.
+realm_sampling_params struct_of(const SamplingParams& from);
+realm_speculative_config struct_of(const SpeculativeConfig& from);
+realm_runtime_options struct_of(const RuntimeOptions& from);
+realm_quota struct_of(const Quota& from);
+realm_request_options struct_of(const TenantRequest& from);
+realm_session_options struct_of(const LayerOptions& from);
 
 }  // namespace realm::capi

@@ -95,15 +95,16 @@ std::optional<std::span<T>> room_of(const char* name, T* data, size_t capacity,
 using namespace realm::capi;
 
 int realm_sampling_params_init(realm_sampling_params* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_params(), out, struct_size); });
+  return guard([&] { init_struct("out", struct_of(realm::SamplingParams{}), out, struct_size); });
 }
 
 int realm_speculative_config_init(realm_speculative_config* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_speculative(), out, struct_size); });
+  return guard(
+      [&] { init_struct("out", struct_of(realm::SpeculativeConfig{}), out, struct_size); });
 }
 
 int realm_request_options_init(realm_request_options* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_request_options(), out, struct_size); });
+  return guard([&] { init_struct("out", struct_of(realm::TenantRequest{}), out, struct_size); });
 }
 
 int realm_request_submit(realm_tenant* tenant, const int32_t* prompt, size_t n_prompt,

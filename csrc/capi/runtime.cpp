@@ -9,7 +9,7 @@
 using namespace realm::capi;
 
 int realm_runtime_options_init(realm_runtime_options* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_runtime_options(), out, struct_size); });
+  return guard([&] { init_struct("out", struct_of(realm::RuntimeOptions{}), out, struct_size); });
 }
 
 int realm_runtime_create(const realm_runtime_options* options, realm_runtime** out) {

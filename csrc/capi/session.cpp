@@ -63,7 +63,7 @@ int64_t length_of(const Computation& one) {
 using namespace realm::capi;
 
 int realm_session_options_init(realm_session_options* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_session_options(), out, struct_size); });
+  return guard([&] { init_struct("out", struct_of(realm::LayerOptions{}), out, struct_size); });
 }
 
 int realm_session_create(realm_tenant* tenant, const realm_session_options* options,

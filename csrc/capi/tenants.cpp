@@ -8,7 +8,7 @@
 using namespace realm::capi;
 
 int realm_quota_init(realm_quota* out, size_t struct_size) {
-  return guard([&] { init_struct("out", default_quota(), out, struct_size); });
+  return guard([&] { init_struct("out", struct_of(realm::Quota{}), out, struct_size); });
 }
 
 int realm_tenant_options_init(realm_tenant_options* out, size_t struct_size) {
