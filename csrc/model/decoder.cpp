@@ -71,6 +71,17 @@ void Decoder::lay_out_memory() {
 }
 
 void Decoder::run(const StepBatch& step, const KvStorage& cache) {
+  begin(step);
+  embed(step);
+  for (int64_t i = 0; i < config_.n_layers; ++i) {
+    backend_.check_cancelled();
+    layer(step, cache, i);
+  }
+  head(step);
+  backend_.check_cancelled();
+}
+
+void Decoder::begin(const StepBatch& step) {
   n_rows_ = step.n_rows();
   if (n_rows_ > max_rows_ || static_cast<int64_t>(step.rows_wanted.size()) > max_wanted_) {
     fail(ErrorCode::kInternal, "a step of ", n_rows_, " rows, ", step.rows_wanted.size(),
@@ -78,15 +89,11 @@ void Decoder::run(const StepBatch& step, const KvStorage& cache) {
   }
   plan_angles(step);
   adapters_.plan(step);
-  embed(step);
-  const StepBatch in_window = step.in_window();
-  for (int64_t layer = 0; layer < config_.n_layers; ++layer) {
-    backend_.check_cancelled();
-    attention(config_.has_window(layer) ? in_window : step, cache.layer(layer), layer);
-    feed_forward(weights_.layers[static_cast<size_t>(layer)]);
-  }
-  head(step);
-  backend_.check_cancelled();
+}
+
+void Decoder::layer(const StepBatch& step, const KvStorage& cache, int64_t layer) {
+  attention(config_.has_window(layer) ? step.in_window() : step, cache.layer(layer), layer);
+  feed_forward(weights_.layers[static_cast<size_t>(layer)]);
 }
 
 void Decoder::plan_angles(const StepBatch& step) {
@@ -115,11 +122,11 @@ RopeAngles Decoder::angles_of(int64_t layer) const {
 
 void Decoder::embed(const StepBatch& step) {
   realm::embed(backend_, *weights_.embedding, step.tokens, config_.embedding_scale,
-               adapters_.rows(), x());
+               adapters_.rows(), residual());
   if (!arch_.learned_positions) return;
   const Matrix positions = positions_.first_rows(n_rows_);
   backend_.embed(*weights_.positions, step.positions, 1.0f, positions);
-  backend_.add(x(), positions, 1.0f);
+  backend_.add(residual(), positions, 1.0f);
 }
 
 void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t layer) {
@@ -192,7 +199,7 @@ void Decoder::head(const StepBatch& step) {
   logits_ = logits_all_.first_rows(n);
   if (n == 0) return;
   const Matrix rows = wanted_.first_rows(n);
-  backend_.gather(x(), step.rows_wanted, rows);
+  backend_.gather(residual(), step.rows_wanted, rows);
   norm_in_place(rows, weights_.output_norm);
   project(backend_, {{weights_.head(), weights_.head_bias, logits_, weights_.head_site}}, rows,
           adapters_.wanted());
@@ -203,9 +210,9 @@ void Decoder::head(const StepBatch& step) {
 // The residual stream as a block reads it: normalized, or as it is where the architecture has no
 // norm there.
 Matrix Decoder::normed(const NormWeights& weights) {
-  if (!weights.weight.data) return x();
+  if (!weights.weight.data) return residual();
   const Matrix out = normed_.first_rows(n_rows_);
-  backend_.norm(arch_.norm, x(), weights.weight, weights.bias, config_.norm_eps, out);
+  backend_.norm(arch_.norm, residual(), weights.weight, weights.bias, config_.norm_eps, out);
   return out;
 }
 
@@ -216,7 +223,7 @@ void Decoder::norm_in_place(Matrix x, const NormWeights& weights) {
 
 void Decoder::add_residual(Matrix block, const NormWeights& post_norm) {
   norm_in_place(block, post_norm);
-  backend_.add(x(), block, config_.residual_scale);
+  backend_.add(residual(), block, config_.residual_scale);
 }
 
 }  // namespace realm

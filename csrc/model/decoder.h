@@ -28,6 +28,17 @@ class Decoder {
   // [rows wanted, V] of the last run, in the backend's memory.
   Matrix logits() const { return logits_; }
 
+  // The pieces of run(), for callers that hold the residual stream between them: begin() plans a
+  // step, and the others then compute on its residual(). Only embed() reads the step's tokens.
+  void begin(const StepBatch& step);
+  void embed(const StepBatch& step);
+  void layer(const StepBatch& step, const KvStorage& cache, int64_t layer);
+  void head(const StepBatch& step);
+  // [T, E], in the backend's memory.
+  Matrix residual() const { return x_.first_rows(n_rows_); }
+
+  uint64_t bytes() const { return memory_->bytes(); }
+
  private:
   struct Angles {
     RopePlanner planner;
@@ -39,12 +50,10 @@ class Decoder {
   void plan_angles(const StepBatch& step);
   void plan_angles(const StepBatch& step, Angles& angles);
   RopeAngles angles_of(int64_t layer) const;
-  void embed(const StepBatch& step);
   void attention(const StepBatch& step, const KvLayer& cache, int64_t layer);
   void feed_forward(const LayerWeights& layer);
   void dense(const Linear& gate, const Linear& up, const Linear& down, Matrix in, Matrix out);
   void mixture(const LayerWeights& layer, Matrix in, Matrix out);
-  void head(const StepBatch& step);
   Matrix normed(const NormWeights& weights);
   void norm_in_place(Matrix x, const NormWeights& weights);
   void add_residual(Matrix block, const NormWeights& post_norm);
@@ -65,7 +74,6 @@ class Decoder {
 
   // Of the current step.
   int64_t n_rows_ = 0;
-  Matrix x() const { return x_.first_rows(n_rows_); }
   Matrix logits_;
   std::vector<int32_t> planned_tokens_;
   StepAdapters adapters_;
