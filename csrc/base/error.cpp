@@ -17,6 +17,11 @@ static_assert(static_cast<int>(ErrorCode::kDevice) == REALM_ERROR_DEVICE);
 static_assert(static_cast<int>(ErrorCode::kCancelled) == REALM_ERROR_CANCELLED);
 static_assert(static_cast<int>(ErrorCode::kForked) == REALM_ERROR_FORKED);
 
+void fail_quota(const QuotaBreach& breach, const std::string& whose) {
+  throw Error(breach, concat(whose, breach.quota, " allows ", breach.limit, ", this would be ",
+                             breach.value));
+}
+
 void fail_io(int os_error, const std::string& what) {
   throw Error(ErrorCode::kIo, concat(what, ": ", std::generic_category().message(os_error)),
               os_error);

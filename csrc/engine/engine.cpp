@@ -104,6 +104,15 @@ void Engine::close() {
   if (core_.owner().is_current()) core_->close();
 }
 
+std::shared_ptr<Flow> Engine::open_flow(const FlowOptions& options) {
+  core_.owner().require();
+  return std::make_shared<Flow>(options, options_.max_sequences, this);
+}
+
+void Engine::close_flow(Flow& flow) {
+  if (core_.owner().is_current()) core_->inbox->close_flow(flow);
+}
+
 EngineStats Engine::stats() const {
   core_.owner().require();
   return core_->loop.stats();
@@ -119,6 +128,7 @@ void Engine::validate(const RequestOptions& options) const {
       !options.deadline_ms || (*options.deadline_ms >= 0 && *options.deadline_ms <= kMaxDeadlineMs),
       "deadline_ms must be from 0 to ", kMaxDeadlineMs, ", is ", *options.deadline_ms);
   if (options.speculative) validate_speculation(options);
+  REALM_CHECK(!options.flow || options.flow->engine() == this, "the flow is another engine's");
   const auto n_prompt = static_cast<int64_t>(options.prompt.size());
   REALM_CHECK(n_prompt > 0, "the prompt has no tokens");
   REALM_CHECK(n_prompt <= config.n_ctx, "the prompt has ", n_prompt,
@@ -143,15 +153,25 @@ void Engine::validate_speculation(const RequestOptions& options) const {
               "a drafter of one's own goes with drafter=custom, and only with it");
 }
 
+FlowClaim Engine::claim_of(const RequestOptions& options) const {
+  const int64_t max_tokens = options.params.max_tokens;
+  const int64_t length = planned_length(static_cast<int64_t>(options.prompt.size()), max_tokens,
+                                        model_->config().n_ctx);
+  return {length, max_tokens, core_->loop.blocks_for(length)};
+}
+
 std::shared_ptr<Request> Engine::post(RequestOptions options, Request::Restored restored,
                                       std::shared_ptr<Mailbox> mailbox) {
   validate(options);
   if (!options.params.seed) options.params.seed = fresh_seed();
+  if (options.flow) options.space = options.flow->options().space;
+  const FlowClaim claim = claim_of(options);
   auto adapters = std::move(options.adapter_set);
   if (adapters) options.adapters = adapters->identity();
   const auto request =
       std::make_shared<Request>(core_->next_id++, std::move(options), std::move(restored),
                                 core_->identity, core_->inbox, std::move(mailbox));
+  request->set_claim(claim);
   request->give_adapters(std::move(adapters));
   core_->inbox->post(request);
   return request;
@@ -183,6 +203,7 @@ std::shared_ptr<Request> Engine::resume(std::span<const std::byte> snapshot,
   REALM_CHECK(!has_adapters || terms.adapter_set->identity() == from.options.adapters,
               "the snapshot was taken with other adapters, or at other scales");
   from.options.adapter_set = terms.adapter_set;
+  from.options.flow = terms.flow;
   from.options.space = terms.space;
   from.options.deadline_ms = terms.deadline_ms;
   from.options.speculative = terms.speculative;

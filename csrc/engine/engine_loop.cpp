@@ -1,6 +1,7 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -139,7 +140,7 @@ void EngineLoop::turn() {
   end_unwanted(now);
   draft();
   const std::span<const Work> work = scheduler_.plan(now);
-  note_plan();
+  note_plan(now);
   for (Sequence* sequence : scheduler_.failed()) {
     end(*sequence, {}, FinishReason::kError, as_error(std::bad_alloc()));
   }
@@ -175,6 +176,7 @@ Sequence EngineLoop::make_sequence(const std::shared_ptr<Request>& request) {
   if (options.deadline_ms) {
     sequence.deadline = sequence.submitted_at + std::chrono::milliseconds(*options.deadline_ms);
   }
+  if (options.flow) sequence.flow = &options.flow->book();
   return sequence;
 }
 
@@ -204,8 +206,8 @@ void EngineLoop::enter(std::shared_ptr<Request> request) {
     running_.reserve(sequences_.size() + 1);
     sequences_.emplace(request->id(), make_sequence(request));
   } catch (const std::exception& e) {
-    ++counts_.failed;
-    inbox_->release_one();
+    note_end(*request, {FinishReason::kError, {}, {}, as_error(std::bad_alloc())});
+    inbox_->release(*request, 0);
     return request->end_without_memory();
   }
   Sequence& sequence = sequences_.at(request->id());
@@ -247,14 +249,36 @@ void EngineLoop::draft() {
   }
 }
 
-void EngineLoop::note_plan() {
-  for (const Sequence* sequence : scheduler_.admitted()) {
-    counts_.prefix_hits += sequence->n_adopted > 0;
-    counts_.prefix_tokens += static_cast<uint64_t>(sequence->n_adopted);
-    sequence->request->note_started(sequence->n_adopted);
+// Notes what happened to a request for the engine and for its flow.
+template <class Note>
+void EngineLoop::count(const Request& request, Note note) {
+  note(counts_);
+  if (Flow* const flow = request.flow()) {
+    flow->note([&](FlowStats& stats) {
+      note(stats);
+      stats.running = flow->book().n_running();
+      stats.kv_blocks_used = flow->book().n_blocks;
+    });
   }
-  counts_.preempted += scheduler_.preempted().size();
-  for (const Sequence* sequence : scheduler_.preempted()) sequence->request->note_preempted();
+}
+
+void EngineLoop::note_plan(Clock::time_point now) {
+  for (Sequence* sequence : scheduler_.admitted()) note_start(*sequence, now);
+  for (const Sequence* sequence : scheduler_.preempted()) {
+    count(*sequence->request, [](auto& stats) { ++stats.preempted; });
+    sequence->request->note_preempted();
+  }
+}
+
+void EngineLoop::note_start(Sequence& sequence, Clock::time_point now) {
+  const auto wait = std::chrono::nanoseconds(now - sequence.submitted_at);
+  count(*sequence.request, [&](auto& stats) {
+    stats.prefix_hits += sequence.n_adopted > 0;
+    stats.prefix_tokens += static_cast<uint64_t>(sequence.n_adopted);
+    if (!sequence.has_started) stats.queue_wait.add(wait.count());
+  });
+  sequence.has_started = true;
+  sequence.request->note_started(sequence.n_adopted);
 }
 
 void EngineLoop::step(std::span<const Work> work) {
@@ -302,16 +326,15 @@ void EngineLoop::fail_all(std::span<const Work> work, const Error& error) {
 void EngineLoop::accept(const Work& work, size_t index, Clock::time_point now) {
   Sequence& sequence = *work.sequence;
   const int64_t n_drafted = sequence.n_drafted();
-  const bool is_prompt = work.n_rows - n_drafted > 1;
   Piece piece;
   try {
     const int64_t n_accepted = runner_.accept(work, index, piece);
     speculator_.settle(sequence, n_drafted, n_accepted, std::ssize(piece.tokens));
+    note_rows(work, n_drafted, n_accepted);
     piece.text = sequence.generation.take_text();
   } catch (const std::exception& e) {  // what stood before it stands
     return end(sequence, std::move(piece), FinishReason::kError, as_error(e));
   }
-  if (is_prompt) counts_.prompt_tokens += static_cast<uint64_t>(work.n_rows);
   if (!piece.tokens.empty()) note_tokens(sequence, piece.tokens.size(), now);
   if (sequence.generation.finish()) {
     end(sequence, std::move(piece), sequence.generation.finish()->reason);
@@ -321,18 +344,45 @@ void EngineLoop::accept(const Work& work, size_t index, Clock::time_point now) {
   }
 }
 
+void EngineLoop::note_rows(const Work& work, int64_t n_drafted, int64_t n_accepted) {
+  count(*work.sequence->request, [&]<class Stats>(Stats& stats) {
+    if constexpr (std::is_same_v<Stats, FlowStats>) {
+      stats.rows_computed += static_cast<uint64_t>(work.n_rows);
+      stats.draft_tokens += static_cast<uint64_t>(n_drafted);
+      stats.accepted_tokens += static_cast<uint64_t>(n_accepted);
+    } else if (work.n_rows - n_drafted > 1) {
+      stats.prompt_tokens += static_cast<uint64_t>(work.n_rows);
+    }
+  });
+}
+
 void EngineLoop::note_tokens(Sequence& sequence, size_t n_tokens, Clock::time_point now) {
-  counts_.tokens_generated += n_tokens;
   n_all_tokens_ += n_tokens;
-  if (!sequence.last_token_at) {
-    const auto wait = std::chrono::nanoseconds(now - sequence.submitted_at);
-    counts_.time_to_first_token.add(wait.count());
-  } else {
-    const auto wait = std::chrono::nanoseconds(now - *sequence.last_token_at);
-    const auto n = static_cast<int64_t>(n_tokens);
-    counts_.inter_token_latency.add(wait.count() / n, n_tokens);
+  const auto n = static_cast<int64_t>(n_tokens);
+  const bool is_first = !sequence.last_token_at;
+  const Clock::time_point before = sequence.last_token_at.value_or(sequence.submitted_at);
+  const int64_t wait = std::chrono::nanoseconds(now - before).count();
+  count(*sequence.request, [&](auto& stats) {
+    stats.tokens_generated += n_tokens;
+    if (is_first) {
+      stats.time_to_first_token.add(wait);
+    } else {
+      stats.inter_token_latency.add(wait / n, n_tokens);
+    }
+  });
+  {
+    const std::lock_guard lock(stats_mutex_);
+    rate_.add(n_tokens, now);
   }
   sequence.last_token_at = now;
+}
+
+void EngineLoop::note_end(const Request& request, const Finish& finish) {
+  count(request, [&](auto& stats) {
+    stats.cancelled += finish.reason == FinishReason::kCancelled;
+    stats.failed += finish.reason == FinishReason::kError;
+    if (finish.error) ++count_of(stats.errors, finish.error->code());
+  });
 }
 
 // The sequence is gone after this; its blocks are free before its caller knows.
@@ -348,10 +398,10 @@ void EngineLoop::end(Sequence& sequence, Piece piece, FinishReason reason,
   }
   piece.finish = sequence.generation.finish();
   if (error) piece.finish = Finish{FinishReason::kError, {}, {}, std::move(error)};
-  counts_.cancelled += piece.finish->reason == FinishReason::kCancelled;
-  counts_.failed += piece.finish->reason == FinishReason::kError;
   scheduler_.remove(sequence);
-  inbox_->release_one();
+  note_end(*sequence.request, *piece.finish);
+  const bool has_begun = sequence.has_started || sequence.generation.n_generated() > 0;
+  inbox_->release(*sequence.request, has_begun ? sequence.n_tokens() : 0);
   sequence.request->note_finished_step(counts_.steps);
   letters_.push_back({sequence.request, std::move(piece), sequence.logits_hash});
   sequences_.erase(sequence.order);
@@ -398,7 +448,9 @@ EngineStats EngineLoop::stats() const {
   {
     const std::lock_guard lock(stats_mutex_);
     stats = stats_;
+    stats.tokens_per_second = rate_.per_second(Clock::now());
   }
+  stats.refused = inbox_->n_refused();
   stats.active_requests = inbox_->n_live();
   stats.waiting = std::max<int64_t>(0, stats.active_requests - stats.running);
   return stats;

@@ -15,6 +15,7 @@
 
 #include "engine/engine_stats.h"
 #include "engine/inbox.h"
+#include "engine/rate_meter.h"
 #include "engine/runner.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -39,6 +40,7 @@ class EngineLoop {
   // pages.
   bool can_hold(int64_t n_tokens) const { return space_.can_hold(n_tokens); }
   int64_t n_blocks() const { return space_.n_blocks(); }
+  int64_t blocks_for(int64_t n_tokens) const { return space_.blocks_for(n_tokens); }
   EngineStats stats() const;
 
  private:
@@ -59,13 +61,18 @@ class EngineLoop {
   void end_unwanted(Clock::time_point now);
   void end_all(FinishReason reason, const std::optional<Error>& error);
   void draft();
-  void note_plan();
+  void note_plan(Clock::time_point now);
   void step(std::span<const Work> work);
   bool run_forward(std::span<const Work> work);
   void fail_all(std::span<const Work> work, const Error& error);
   void accept(const Work& work, size_t index, Clock::time_point now);
   void end(Sequence& sequence, Piece piece, FinishReason reason, std::optional<Error> error = {});
+  template <class Note>
+  void count(const Request& request, Note note);
+  void note_start(Sequence& sequence, Clock::time_point now);
+  void note_rows(const Work& work, int64_t n_drafted, int64_t n_accepted);
   void note_tokens(Sequence& sequence, size_t n_tokens, Clock::time_point now);
+  void note_end(const Request& request, const Finish& finish);
   void send();
   void deliver(Letter& letter);
 
@@ -87,6 +94,7 @@ class EngineLoop {
 
   mutable std::mutex stats_mutex_;
   EngineStats stats_;
+  mutable RateMeter rate_;
 };
 
 }  // namespace realm

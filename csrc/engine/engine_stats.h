@@ -1,29 +1,13 @@
 // What an engine has done so far, as numbers. A snapshot; plain data.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "engine/flow_stats.h"
+#include "engine/latency_histogram.h"
+
 namespace realm {
-
-// Counts durations in buckets that are an eighth of an octave wide, so that quantiles are within 10
-// % and memory does not grow. From 1 microsecond to 18 minutes; what is outside counts at the ends.
-class LatencyHistogram {
- public:
-  void add(int64_t ns, uint64_t times = 1);
-  uint64_t count() const { return count_; }
-  // Seconds that a part `q` of all durations stay at or below; 0 when there are none.
-  double quantile(double q) const;
-  double max() const { return static_cast<double>(max_ns_) * 1e-9; }
-
- private:
-  static constexpr int kFirstOctave = 10, kOctaves = 30, kSteps = 8;
-  std::array<uint64_t, kOctaves * kSteps> buckets_{};
-  uint64_t count_ = 0;
-  int64_t max_ns_ = 0;
-};
 
 struct EngineStats {
   uint64_t total_requests = 0;  // ever accepted
@@ -32,7 +16,9 @@ struct EngineStats {
   // Tokens of prompt and answer so far, mean over all requests that have entered.
   double average_sequence_length = 0;
   uint64_t preempted = 0;  // times that a request gave way
+  uint64_t refused = 0;    // for max_queue or a flow's limit
   uint64_t cancelled = 0, failed = 0;
+  ErrorCounts errors{};  // those that failed, by why
 
   int64_t kv_blocks_used = 0, kv_blocks_total = 0;
   int64_t kv_blocks_cached = 0;  // in nobody's use, kept for requests that begin alike
@@ -41,6 +27,7 @@ struct EngineStats {
 
   uint64_t prompt_tokens = 0;  // computed for prompts, and again after preemptions
   uint64_t tokens_generated = 0;
+  double tokens_per_second = 0;  // generated, over the last ten seconds
   uint64_t draft_tokens = 0, accepted_tokens = 0;
   uint64_t verifications = 0;                             // of one request's guesses each
   double draft_seconds = 0;                               // in drafters; not part of step_seconds
@@ -50,7 +37,7 @@ struct EngineStats {
   uint64_t abandoned_steps = 0;  // given up because nobody wanted them any more
   double step_seconds = 0;
   std::vector<uint64_t> batch_widths;  // [n]: steps that served n requests
-  LatencyHistogram time_to_first_token, inter_token_latency;
+  LatencyHistogram queue_wait, time_to_first_token, inter_token_latency;
 };
 
 }  // namespace realm

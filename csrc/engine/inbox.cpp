@@ -10,19 +10,47 @@ void Inbox::post(std::shared_ptr<Request> request) {
   changed_.owner().require();
   const std::lock_guard lock(mutex_);
   if (closed_) fail(ErrorCode::kInvalidRequest, *closed_);
-  if (n_live_ >= max_live_) {
-    fail(ErrorCode::kQuotaExceeded, "the engine has ", n_live_,
-         " requests that run or wait; max_sequences and max_queue allow ", max_live_);
-  }
+  if (arrived_.size() == arrived_.capacity()) arrived_.reserve(2 * arrived_.size() + 8);
+  admit(*request);
   arrived_.push_back(std::move(request));
   ++n_live_;
   has_news_ = true;
   changed_->notify_one();
 }
 
+// Counts what is refused.
+void Inbox::admit(const Request& request) try {
+  Flow* const flow = request.flow();
+  if (flow && flow->is_closed()) fail(ErrorCode::kInvalidRequest, "the flow is closed");
+  if (n_live_ >= max_live_) {
+    if (flow) flow->note_refused();
+    throw Error(
+        {"max_queue", max_live_, n_live_ + 1},
+        concat("the engine has ", n_live_,
+               " requests that run or wait; max_sequences and max_queue allow ", max_live_));
+  }
+  const auto n_prompt = static_cast<int64_t>(request.options().prompt.size());
+  if (flow) flow->enter(request.claim(), n_prompt, Clock::now());
+} catch (const Error& error) {
+  n_refused_ += error.code() == ErrorCode::kQuotaExceeded;
+  throw;
+}
+
 void Inbox::on_cancel(const Request& request) {
   const std::lock_guard lock(mutex_);
   std::erase(wanted_, &request);
+  stop_unwanted_step();
+}
+
+void Inbox::close_flow(Flow& flow) {
+  const std::lock_guard lock(mutex_);
+  flow.close();
+  std::erase_if(wanted_, [&](const Request* request) { return request->flow() == &flow; });
+  stop_unwanted_step();
+}
+
+// The engine's thread is to look who has been cancelled.
+void Inbox::stop_unwanted_step() {
   if (in_step_ && wanted_.empty()) abandon_.store(true);
   has_news_ = true;
   changed_->notify_one();
@@ -44,6 +72,11 @@ bool Inbox::is_closed() const {
 int64_t Inbox::n_live() const {
   const std::lock_guard lock(mutex_);
   return n_live_;
+}
+
+uint64_t Inbox::n_refused() const {
+  const std::lock_guard lock(mutex_);
+  return n_refused_;
 }
 
 std::vector<std::shared_ptr<Request>> Inbox::take(std::optional<Clock::time_point> deadline) {
@@ -75,7 +108,8 @@ void Inbox::end_step() {
   abandon_.store(false);
 }
 
-void Inbox::release_one() {
+void Inbox::release(const Request& request, int64_t n_used) {
+  if (Flow* const flow = request.flow()) flow->leave(request.claim(), n_used, Clock::now());
   const std::lock_guard lock(mutex_);
   --n_live_;
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/process.h"
+#include "engine/flow.h"
 #include "engine/generation.h"
 #include "engine/mailbox.h"
 #include "kv/prefix_index.h"
@@ -36,11 +37,15 @@ using Clock = std::chrono::steady_clock;
 struct RequestOptions {
   std::vector<int32_t> prompt;
   SamplingParams params;
-  // Higher goes first, and may push running requests of lower priority back into the queue.
+  // Whose request it is; null for nobody in particular.
+  std::shared_ptr<Flow> flow{};
+  // Within its flow, higher goes first, and may push running requests of lower priority back into
+  // the queue.
   int32_t priority = 0;
   // Ends the answer as it stands, with kDeadline, this long after submission.
   std::optional<int64_t> deadline_ms;
-  // Who may reuse this request's keys and values: requests of the same namespace alone.
+  // Who may reuse this request's keys and values: requests of the same namespace alone. A flow has
+  // its own, which goes before this one.
   Namespace space{};
   // The adapters that apply, null for none, and their identity, zeros for none: part of the prefix
   // key. The engine sets the identity of a set, and takes the set: options() of a request has none.
@@ -124,7 +129,13 @@ class Request : public std::enable_shared_from_this<Request> {
   std::vector<std::byte> snapshot() const;
 
   // ---- for the engine's thread
-  bool is_cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  bool is_cancelled() const {
+    return cancelled_.load(std::memory_order_relaxed) || (flow() && flow()->is_closed());
+  }
+  Flow* flow() const { return options_.flow.get(); }
+  // What it counts for in its flow. Set before it is posted.
+  void set_claim(const FlowClaim& claim) { claim_ = claim; }
+  const FlowClaim& claim() const { return claim_; }
   const Restored& restored() const { return restored_; }
   // The adapters of this request, which leave with it from the engine: a request that somebody
   // keeps after its answer keeps no adapter. Set before it is posted, taken once.
@@ -148,6 +159,7 @@ class Request : public std::enable_shared_from_this<Request> {
 
   const uint64_t id_;
   const RequestOptions options_;
+  FlowClaim claim_;
   std::shared_ptr<const AdapterSet> adapter_set_;
   const Restored restored_;
   const EngineIdentity engine_;

@@ -1,7 +1,16 @@
 // Who has which rows in the next step. Answers under way come first, one row each and their
-// guesses; prompts share what is left of the budget in chunks; then those who wait enter, as long
-// as there are places and blocks. When blocks run out, the lowest in rank gives its own back and
-// waits to compute them anew. The highest in rank therefore always goes on, so every request ends.
+// guesses; prompts share what is left of the budget in chunks, and those who wait enter among them,
+// as long as there are places and blocks. When blocks run out, somebody gives his own back and
+// waits to compute them anew.
+//
+// Between flows the work is shared by weight, counted in rows (start-time fair queueing): each flow
+// has a virtual time that its rows move on, and the flow that is furthest behind goes first; one
+// that had nothing to ask for comes back at the present virtual time, without credit. A place is
+// taken from a flow that holds more than its part for one that waits with less; of a flow the
+// lowest in rank gives way. docs/decisions/0011-tenants-are-flows.md has the rules.
+//
+// The first request of the flow whose first request is the oldest is put out by nobody, and
+// goes on; so every request ends.
 //
 // Pure bookkeeping over plain data and the block tables: it computes nothing and owns no sequence.
 // Once there, a sequence moves between waiting and running without allocating, so that no failure
@@ -11,10 +20,10 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <span>
 #include <vector>
 
+#include "engine/flow_book.h"
 #include "engine/sequence.h"
 #include "kv/kv_space.h"
 
@@ -39,7 +48,8 @@ class Scheduler {
  public:
   Scheduler(const SchedulerLimits& limits, KvSpace& space);
 
-  // The sequence waits from now on. It must stay where it is until it is removed.
+  // The sequence waits from now on, in its flow; one without a flow joins the others without. It
+  // must stay where it is until it is removed, and the flow as long as it has sequences.
   void add(Sequence& sequence);
   // It has ended: its blocks are free.
   void remove(Sequence& sequence);
@@ -54,38 +64,51 @@ class Scheduler {
   // When an empty plan could change by itself; none if it cannot.
   std::optional<Clock::time_point> next_start() const;
 
-  int64_t n_waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  int64_t n_running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t n_waiting() const { return n_waiting_; }
+  int64_t n_running() const { return n_running_; }
 
  private:
-  struct ByRank {
-    bool operator()(const Sequence* a, const Sequence* b) const;
-  };
-
-  Sequence* next_waiting() const;
   bool may_start(Clock::time_point now) const;
   template <class Plan>
   bool guarded(Sequence& sequence, Plan plan);
+
   void plan_decodes();
   void plan_decode(Sequence& sequence);
   void plan_prompts();
-  void admit_waiting();
+  FlowBook* next_flow() const;
+  FlowBook* next_entrant(const FlowBook& first) const;
+  bool may_enter(const FlowBook& flow) const;
+  bool admit_next(const FlowBook& first);
   bool admit(Sequence& sequence);
   void plan_chunk(Sequence& sequence);
-  bool reserve(Sequence& sequence, int64_t n_rows);
-  bool give_way(const Sequence& to);
-  void preempt(Sequence& sequence);
   void add_work(Sequence& sequence, int64_t n_rows, int64_t n_wanted);
+
+  // What a flow holds of the engine, the larger of its parts of places and of blocks, over weight.
+  double share(const FlowBook& flow, int64_t more_running, int64_t more_blocks) const;
+  double share_with(const FlowBook& flow, const Sequence& entrant) const;
+  double share_without(const FlowBook& flow, const Sequence& loser) const;
+  bool is_level(const FlowBook& flow, const FlowBook& other) const;
+  const FlowBook* largest(const FlowBook* but) const;
+  Sequence* loser_to_entrant(const Sequence& entrant) const;
+  Sequence& loser_to_growth(const Sequence& grower) const;
+  bool fits_flow(const Sequence& sequence, int64_t n_tokens) const;
+  bool reserve(Sequence& sequence, int64_t n_rows);
+  void charge(Sequence& sequence, int64_t n_tokens);
+  void preempt(Sequence& sequence);
 
   const SchedulerLimits limits_;
   KvSpace& space_;
-  std::set<Sequence*, ByRank> waiting_, running_;  // the highest in rank first
+  FlowBook common_;               // of sequences without a flow
+  std::vector<FlowBook*> flows_;  // that have sequences
+  int64_t n_waiting_ = 0, n_running_ = 0;
   uint64_t n_steps_ = 0;
+  double virtual_time_ = 0;  // of the flow that was last let in
 
   // Of the plan in the making.
   std::vector<Work> work_;
   std::vector<Sequence*> turn_, admitted_, preempted_, failed_;
   int64_t rows_left_ = 0, wanted_left_ = 0;
+  bool is_open_ = false;  // somebody may still enter
 };
 
 }  // namespace realm

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/flow_book.h"
 #include "engine/generation.h"
 #include "engine/request.h"
 #include "engine/speculative/speculation.h"
@@ -25,8 +26,13 @@ struct Sequence {
   Clock::time_point submitted_at{};
   std::optional<Clock::time_point> deadline{};
 
-  bool is_running = false;
-  int64_t n_adopted = 0;         // tokens found in the cache when it last entered
+  FlowBook* flow = nullptr;  // the scheduler finds one for those without
+
+  bool is_running = false, has_started = false;
+  int64_t n_blocks = 0;                      // as its flow counts them
+  uint64_t entered_step = 0, left_step = 0;  // when it last began or ceased to run
+  double turn = 0;                           // in virtual time, while a plan is made
+  int64_t n_adopted = 0;                     // tokens found in the cache when it last entered
   int64_t n_computed = 0;        // leading tokens whose keys and values are in the cache
   uint64_t last_step = 0;        // when it last had rows
   std::vector<int32_t> draft{};  // guesses for the tokens after these, verified in the same forward

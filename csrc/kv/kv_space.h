@@ -38,6 +38,9 @@ class KvSpace {
   // Blocks that a sequence of `n_tokens` may need at once, in each group.
   int64_t global_blocks_for(int64_t n_tokens) const;
   int64_t window_blocks_for(int64_t n_tokens) const;
+  int64_t blocks_for(int64_t n_tokens) const {
+    return global_blocks_for(n_tokens) + window_blocks_for(n_tokens);
+  }
   // Whether a sequence can reach `n_tokens` if it has the cache to itself.
   bool can_hold(int64_t n_tokens) const;
   // Whether it could start now, with `spare` blocks left over.

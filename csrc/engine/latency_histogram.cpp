@@ -1,8 +1,9 @@
-#include "engine/engine_stats.h"
+#include "engine/latency_histogram.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 namespace realm {
 
@@ -19,6 +20,12 @@ void LatencyHistogram::add(int64_t ns, uint64_t times) {
   buckets_[bucket] += times;
   count_ += times;
   max_ns_ = std::max(max_ns_, ns);
+  sum_ += static_cast<double>(value) * static_cast<double>(times) * 1e-9;
+}
+
+uint64_t LatencyHistogram::count_below(int octave) const {
+  const int n = std::clamp(octave - kFirstOctave, 0, kOctaves) * kSteps;
+  return std::accumulate(buckets_.begin(), buckets_.begin() + n, uint64_t{0});
 }
 
 double LatencyHistogram::quantile(double q) const {
