@@ -16,5 +16,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_adapters(m);
   bind_speculation(m);
   bind_session(m);
+  bind_layers(m);
   bind_engine(m);
 }

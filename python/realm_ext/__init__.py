@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from realm_ext.adapters import merge_adapter
     from realm_ext.completion import Chunk, Completion, Timings, TokenLogprob, Usage
     from realm_ext.engine import Engine
+    from realm_ext.layers import LayerSession
     from realm_ext.model import Model
     from realm_ext.request import Request
     from realm_ext.session import InferenceSession
@@ -59,6 +60,7 @@ _LATER = {
     "Completion": "realm_ext.completion",
     "Engine": "realm_ext.engine",
     "InferenceSession": "realm_ext.session",
+    "LayerSession": "realm_ext.layers",
     "Model": "realm_ext.model",
     "Request": "realm_ext.request",
     "Timings": "realm_ext.completion",
@@ -86,6 +88,7 @@ __all__ = [
     "InferenceSession",
     "InvalidRequest",
     "IoError",
+    "LayerSession",
     "LoadedAdapter",
     "MergeReport",
     "Model",
