@@ -27,6 +27,7 @@ void bind_session(pybind11::module_& m);
 void bind_layers(pybind11::module_& m);
 void bind_speculation(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
+void bind_runtime(pybind11::module_& m);
 void bind_vocabulary(pybind11::module_& m);
 
 }  // namespace realm::bindings

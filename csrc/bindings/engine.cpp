@@ -10,8 +10,8 @@
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
 #include "bindings/kv_types.h"
+#include "bindings/request_arguments.h"
 #include "bindings/speculation.h"
-#include "engine/mailbox.h"
 
 namespace py = pybind11;
 
@@ -19,7 +19,6 @@ namespace realm::bindings {
 
 namespace {
 
-using TokenArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Milliseconds = std::chrono::milliseconds;
 
 // ---- waiting
@@ -107,8 +106,6 @@ py::bytes bytes_of(const std::vector<std::byte>& bytes) {
 
 // ---- on the way in
 
-using MaybeMailbox = std::optional<std::shared_ptr<Mailbox>>;
-
 Namespace namespace_of(const std::string& bytes) {
   Namespace space{};
   REALM_CHECK(bytes.empty() || bytes.size() == space.size(), "a namespace has ", space.size(),
@@ -116,12 +113,6 @@ Namespace namespace_of(const std::string& bytes) {
   std::transform(bytes.begin(), bytes.end(), space.begin(),
                  [](char c) { return static_cast<std::byte>(c); });
   return space;
-}
-
-std::optional<int64_t> deadline_of(std::optional<double> ms) {
-  if (!ms) return std::nullopt;
-  REALM_CHECK(*ms >= 0 && *ms < 1e12, "deadline_ms is ", *ms, "; must be 0 to 1e12");
-  return static_cast<int64_t>(*ms);
 }
 
 void speculate(RequestOptions& options, const std::optional<PySpeculativeConfig>& speculative) {
@@ -136,9 +127,8 @@ std::shared_ptr<Request> submit(Engine& engine, const TokenArray& tokens,
                                 MaybeMailbox mailbox,
                                 const std::optional<PySpeculativeConfig>& speculative,
                                 const AdapterNames& adapters) {
-  REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   RequestOptions options;
-  options.prompt.assign(tokens.data(), tokens.data() + tokens.size());
+  options.prompt = tokens_of(tokens);
   options.params = params;
   options.priority = priority;
   options.deadline_ms = deadline_of(deadline_ms);
@@ -271,18 +261,19 @@ void bind_stats(py::module_& m) {
 
 Requests: `total_requests` ever accepted, `active_requests` that have not ended, of them `waiting`
 and `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how they ended.
-`average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
+`refused` counts those above a limit. `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
 `kv_blocks_cached` that nobody uses, kept for prompts that begin alike; `prefix_hits` requests found
-`prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
+`prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `tokens_per_second` of the last ten seconds, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
 Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tokens` that stand,
-`draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `time_to_first_token`,
-`inter_token_latency`.)")
+`draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `queue_wait`,
+`time_to_first_token`, `inter_token_latency`.)")
       .def_readonly("total_requests", &S::total_requests)
       .def_readonly("active_requests", &S::active_requests)
       .def_readonly("waiting", &S::waiting)
       .def_readonly("running", &S::running)
       .def_readonly("average_sequence_length", &S::average_sequence_length)
       .def_readonly("preempted", &S::preempted)
+      .def_readonly("refused", &S::refused)
       .def_readonly("cancelled", &S::cancelled)
       .def_readonly("failed", &S::failed)
       .def_readonly("kv_blocks_used", &S::kv_blocks_used)
@@ -292,6 +283,7 @@ Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tok
       .def_readonly("prefix_tokens", &S::prefix_tokens)
       .def_readonly("prompt_tokens", &S::prompt_tokens)
       .def_readonly("tokens_generated", &S::tokens_generated)
+      .def_readonly("tokens_per_second", &S::tokens_per_second)
       .def_readonly("draft_tokens", &S::draft_tokens)
       .def_readonly("accepted_tokens", &S::accepted_tokens)
       .def_readonly("verifications", &S::verifications)
@@ -302,6 +294,7 @@ Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tok
       .def_readonly("abandoned_steps", &S::abandoned_steps)
       .def_readonly("step_seconds", &S::step_seconds)
       .def_readonly("batch_widths", &S::batch_widths, "[n]: steps that served n requests.")
+      .def_readonly("queue_wait", &S::queue_wait)
       .def_readonly("time_to_first_token", &S::time_to_first_token)
       .def_readonly("inter_token_latency", &S::inter_token_latency);
 }

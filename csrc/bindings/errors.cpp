@@ -64,7 +64,10 @@ void translate(std::exception_ptr pending) {
 
 py::object exception_of(const Error& error) {
   const py::object type = class_named(class_name(error)), message = message_of(error.what());
-  return error.code() == ErrorCode::kIo ? type(error.os_error(), message) : type(message);
+  if (error.code() == ErrorCode::kIo) return type(error.os_error(), message);
+  if (error.code() != ErrorCode::kQuotaExceeded) return type(message);
+  const QuotaBreach& breach = error.breach();
+  return type(message, breach.quota, breach.limit, breach.value);
 }
 
 void bind_errors() {

@@ -117,7 +117,10 @@ void Scheduler::plan_decode(Sequence& sequence) {
   const int64_t end = sequence.n_tokens() + sequence.n_drafted();
   const bool has_blocks = sequence.draft.empty() || (fits_flow(sequence, end) &&
                                                      sequence.kv.reserve(sequence.n_computed, end));
-  if (!has_blocks) sequence.draft.clear();  // guesses are not worth anybody's blocks
+  if (!has_blocks) {  // guesses are not worth anybody's blocks
+    sequence.draft.clear();
+    sequence.kv.truncate(sequence.n_tokens());
+  }
   const int64_t n = 1 + sequence.n_drafted();
   if (reserve(sequence, n)) add_work(sequence, n, n);
 }

@@ -12,11 +12,14 @@ from realm_ext._core import (
     LoadedAdapter,
     MergeReport,
     ModelConfig,
+    ModelSpec,
+    Quota,
     RequantizedTensor,
     RequantizeReport,
     SamplingParams,
     SpeculationReport,
     SpeculativeConfig,
+    TenantStats,
     TensorInfo,
     Vocabulary,
     build_info,
@@ -51,7 +54,9 @@ if TYPE_CHECKING:
     from realm_ext.layers import LayerSession
     from realm_ext.model import Model
     from realm_ext.request import Request
+    from realm_ext.runtime import Runtime
     from realm_ext.session import InferenceSession
+    from realm_ext.tenant import Tenant
     from realm_ext.text import Tokenizer
 
 # Imported when first used, so that `import realm_ext` is quick and starts no thread: numpy does both.
@@ -63,6 +68,8 @@ _LATER = {
     "LayerSession": "realm_ext.layers",
     "Model": "realm_ext.model",
     "Request": "realm_ext.request",
+    "Runtime": "realm_ext.runtime",
+    "Tenant": "realm_ext.tenant",
     "Timings": "realm_ext.completion",
     "TokenLogprob": "realm_ext.completion",
     "Tokenizer": "realm_ext.text",
@@ -93,17 +100,22 @@ __all__ = [
     "MergeReport",
     "Model",
     "ModelConfig",
+    "ModelSpec",
     "OutOfMemoryError",
     "ProcessForkedError",
+    "Quota",
     "QuotaExceeded",
     "RealmError",
     "RequantizeReport",
     "RequantizedTensor",
     "Request",
     "RequestCancelled",
+    "Runtime",
     "SamplingParams",
     "SpeculationReport",
     "SpeculativeConfig",
+    "Tenant",
+    "TenantStats",
     "TensorInfo",
     "Timings",
     "TokenLogprob",

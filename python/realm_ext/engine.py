@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import re
-import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm_ext import _core
 from realm_ext._draft import Draft, load_draft
-from realm_ext._pump import LoopPump, Pumps
-from realm_ext._token_ids import as_token_ids
+from realm_ext._serving import Prompt, Prompts, Serving, Speculative, Terms, close_at_exit
 from realm_ext.adapters import chosen
-from realm_ext.completion import Chunk, Completion, Timings, Usage
-from realm_ext.errors import InvalidRequest, RealmError
+from realm_ext.completion import Chunk, Completion
+from realm_ext.errors import InvalidRequest
 from realm_ext.model import Model
 from realm_ext.request import Request
 from realm_ext.text.chat_template import Message
@@ -29,19 +25,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from realm_ext.adapters import AdapterChoice
-
-Prompt = str | Sequence[int] | NDArray[np.integer]
-
-# How one request is speculated: by default as its engine does, False for not at all.
-Speculative = _core.SpeculativeConfig | Literal[False] | None
-
-# Engines must end before the interpreter takes down what they use.
-_living: weakref.WeakSet[Engine] = weakref.WeakSet()
+    from realm_ext.text import Tokenizer
 
 _TENANT = re.compile(r"[A-Za-z0-9_-]{3,64}")
 
 
-class Engine:
+class Engine(Serving):
     """Serves requests over a model, many at a time, on a thread of its own.
 
     A request's answer does not depend on the others: alone or in any company, cached, cut into
@@ -96,12 +85,12 @@ class Engine:
         draft_kv_bytes: int | None = None,
     ) -> None:
         """See the class."""
+        super().__init__()
         self._model = model
         self._draft, draft_failure = load_draft(draft)
         if speculative is None and draft is not None:
             speculative = _core.SpeculativeConfig()
         self._speculative = speculative
-        self._pumps = Pumps()
         self._core = _core.Engine(
             model.core,
             max_sequences=max_sequences,
@@ -115,7 +104,7 @@ class Engine:
             draft_failure=draft_failure,
             draft_kv_bytes=draft_kv_bytes,
         )
-        _living.add(self)
+        close_at_exit(self)
 
     @property
     def model(self) -> Model:
@@ -141,7 +130,7 @@ class Engine:
     @overload
     def generate(
         self,
-        prompt: Sequence[str] | Sequence[Sequence[int]],
+        prompt: Prompts,
         params: _core.SamplingParams | None = None,
         adapter: AdapterChoice = None,
         *,
@@ -153,7 +142,7 @@ class Engine:
 
     def generate(
         self,
-        prompt: Prompt | Sequence[str] | Sequence[Sequence[int]] | None = None,
+        prompt: Prompt | Prompts | None = None,
         params: _core.SamplingParams | None = None,
         adapter: AdapterChoice = None,
         *,
@@ -187,12 +176,8 @@ class Engine:
             InvalidRequest: The prompt is empty, above the context, or has ids that do not exist.
             QuotaExceeded: Too many requests wait.
         """
-        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        if prompt is None or _is_single(prompt):
-            return self._generate_one(self._prompt_ids(cast("Prompt", prompt), messages), terms)
-        if messages is not None:
-            raise InvalidRequest("give a prompt or messages, not both")
-        return self._generate_all(cast("Sequence[Prompt]", prompt), terms)
+        terms = _terms(params, adapter, tenant, priority, deadline_ms, speculative)
+        return self._answer(prompt, messages, terms)
 
     async def agenerate(
         self,
@@ -210,10 +195,8 @@ class Engine:
 
         Cancelling the task cancels the request.
         """
-        pump = self._pumps.of_running_loop()
-        ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        return await self._submit_on(pump, ids, terms).result_on(pump)
+        terms = _terms(params, adapter, tenant, priority, deadline_ms, speculative)
+        return await self._answer_async(prompt, messages, terms)
 
     # ---- one call, pieces of an answer
 
@@ -233,10 +216,8 @@ class Engine:
 
         The request starts at once, and ends when the iterator is closed.
         """
-        ids = self._prompt_ids(prompt, messages)
-        return self._submit(
-            ids, _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        ).stream()
+        terms = _terms(params, adapter, tenant, priority, deadline_ms, speculative)
+        return self._stream(prompt, messages, terms)
 
     def astream(
         self,
@@ -251,10 +232,8 @@ class Engine:
         speculative: Speculative = None,
     ) -> AsyncIterator[Chunk]:
         """As `stream`, for event loops. Cancelling the task cancels the request."""
-        pump = self._pumps.of_running_loop()
-        ids = self._prompt_ids(prompt, messages)
-        terms = _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        return self._submit_on(pump, ids, terms).stream_on(pump)
+        terms = _terms(params, adapter, tenant, priority, deadline_ms, speculative)
+        return self._stream_async(prompt, messages, terms)
 
     # ---- requests as objects
 
@@ -271,10 +250,8 @@ class Engine:
         speculative: Speculative = None,
     ) -> Request:
         """Hands in a request and returns at once; see `generate`."""
-        ids = self._prompt_ids(prompt, messages)
-        return self._submit(
-            ids, _Terms(params, tenant, priority, deadline_ms, chosen(adapter), speculative)
-        )
+        terms = _terms(params, adapter, tenant, priority, deadline_ms, speculative)
+        return self._submit(self._prompt_ids(prompt, messages), terms)
 
     def resume(
         self,
@@ -328,104 +305,38 @@ class Engine:
 
     # ---- on the way in
 
-    def _prompt_ids(
-        self, prompt: Prompt | None, messages: Sequence[Message] | None
-    ) -> NDArray[np.int32]:
-        if (prompt is None) == (messages is None):
-            raise InvalidRequest("give a prompt or messages" + (", not both" if messages else ""))
-        if prompt is None:
-            template = self._model.tokenizer.apply_chat_template
-            return as_token_ids(template(messages or [], add_generation_prompt=True))
-        if isinstance(prompt, str):
-            if not prompt:
-                raise InvalidRequest("the prompt is empty")
-            prompt = self._model.tokenizer.encode(prompt)
-        return as_token_ids(prompt)
-
-    def _submit(
-        self, ids: NDArray[np.int32], terms: _Terms, mailbox: _core.Mailbox | None = None
-    ) -> Request:
-        return Request(
-            self._core.submit(
-                ids,
-                terms.params or _core.SamplingParams(),
-                priority=terms.priority,
-                deadline_ms=terms.deadline_ms,
-                adapters=terms.adapters,
-                space=_namespace(terms.tenant),
-                mailbox=mailbox,
-                speculative=self._speculative_of(terms.speculative),
-            )
+    def _hand_in(
+        self, ids: NDArray[np.int32], terms: Terms, mailbox: _core.Mailbox | None
+    ) -> _core.Request:
+        return self._core.submit(
+            ids,
+            terms.params or _core.SamplingParams(),
+            priority=terms.priority,
+            deadline_ms=terms.deadline_ms,
+            adapters=terms.adapters or [],
+            space=_namespace(terms.tenant),
+            mailbox=mailbox,
+            speculative=self._speculative_of(terms.speculative),
         )
 
-    def _submit_on(self, pump: LoopPump, ids: NDArray[np.int32], terms: _Terms) -> Request:
-        try:
-            return self._submit(ids, terms, pump.mailbox())
-        except BaseException:
-            pump.rest()
-            raise
+    def _text(self) -> Tokenizer:
+        return self._model.tokenizer
 
     def _speculative_of(self, asked: Speculative) -> _core.SpeculativeConfig | None:
         if asked is None:
             return self._speculative
         return asked or None
 
-    def _generate_one(self, ids: NDArray[np.int32], terms: _Terms) -> Completion:
-        request = self._submit(ids, terms)
-        try:
-            return request.result()
-        finally:
-            request.cancel()
 
-    def _generate_all(self, prompts: Sequence[Prompt], terms: _Terms) -> list[Completion]:
-        requests: list[Request | RealmError] = []
-        try:
-            for prompt in prompts:
-                try:
-                    requests.append(self._submit(self._prompt_ids(prompt, None), terms))
-                except RealmError as error:
-                    requests.append(error)
-            return [_completion_of(request) for request in requests]
-        finally:
-            for request in requests:
-                if isinstance(request, Request):
-                    request.cancel()
-
-
-@atexit.register
-def _close_all() -> None:
-    for engine in list(_living):
-        engine.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What a request asks for besides its prompt."""
-
-    params: _core.SamplingParams | None
-    tenant: str | None
-    priority: int
-    deadline_ms: float | None
-    adapters: list[tuple[str, float]]
-    speculative: Speculative
-
-
-def _is_single(prompt: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> bool:
-    """Whether it is one prompt; a list of prompts otherwise. An empty list is an empty prompt."""
-    if isinstance(prompt, str):
-        return True
-    if isinstance(prompt, np.ndarray):
-        return prompt.ndim == 1
-    return len(prompt) == 0 or not isinstance(prompt[0], str | Sequence | np.ndarray)
-
-
-def _completion_of(request: Request | RealmError) -> Completion:
-    """Waits for a request of a list; one that was refused gives a completion all the same."""
-    if isinstance(request, Request):
-        request.wait()
-        return request.completion()
-    usage, timings = Usage(0, 0, 0), Timings(None, None, 0.0)
-    return Completion("", [], "error", None, request, None, None, usage, timings, None)
+def _terms(
+    params: _core.SamplingParams | None,
+    adapter: AdapterChoice,
+    tenant: str | None,
+    priority: int,
+    deadline_ms: float | None,
+    speculative: Speculative,
+) -> Terms:
+    return Terms(params, priority, deadline_ms, chosen(adapter), speculative, tenant)
 
 
 def _namespace(tenant: str | None) -> bytes:

@@ -35,7 +35,24 @@ class OutOfMemoryError(RealmError, MemoryError):
 
 
 class QuotaExceeded(RealmError):
-    """A tenant's limit; the message has its present value."""
+    """A request is above a limit; the message says which.
+
+    Attributes:
+        quota: The limit's name, as `Quota` or `Engine` have it.
+        limit: What it is.
+        value: What it would have become with the request.
+    """
+
+    def __init__(self, message: str = "", quota: str = "", limit: int = 0, value: int = 0) -> None:
+        """A refusal."""
+        super().__init__(message, quota, limit, value)
+        self.quota = quota
+        self.limit = limit
+        self.value = value
+
+    def __str__(self) -> str:
+        """The message."""
+        return str(self.args[0])
 
 
 class DeviceError(RealmError):
