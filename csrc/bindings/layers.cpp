@@ -50,15 +50,17 @@ std::span<float> values_in(FloatArray& rows) {
   return {rows.mutable_data(), static_cast<size_t>(rows.size())};
 }
 
+using MaybeFlag = std::optional<std::shared_ptr<CancelFlag>>;
+
 // Calls work(session, cancel) where Ctrl-C and the flag, if there is one, end it.
 template <class Work>
-void run(LayerSession& session, CancelFlag* flag, Work work) {
+void run(LayerSession& session, const MaybeFlag& flag, Work work) {
   CancelFlag own;
-  run_interruptibly((flag ? flag : &own)->raised,
+  run_interruptibly((flag ? **flag : own).raised,
                     [&](const std::atomic<bool>& cancel) { work(session, &cancel); });
 }
 
-FloatArray embed_tokens(PyLayerSession& self, const TokenArray& tokens, CancelFlag* flag) {
+FloatArray embed_tokens(PyLayerSession& self, const TokenArray& tokens, const MaybeFlag& flag) {
   REALM_CHECK(tokens.ndim() == 1, "tokens must be one-dimensional");
   const std::span<const int32_t> ids(tokens.data(), static_cast<size_t>(tokens.size()));
   return self.alone([&](const std::unique_ptr<LayerSession>& session) {
@@ -72,7 +74,7 @@ FloatArray embed_tokens(PyLayerSession& self, const TokenArray& tokens, CancelFl
 }
 
 FloatArray forward_layer(PyLayerSession& self, int64_t layer, const FloatArray& rows,
-                         CancelFlag* flag) {
+                         const MaybeFlag& flag) {
   return self.alone([&](const std::unique_ptr<LayerSession>& session) {
     const std::span<const float> in = values_of(rows, *session);
     FloatArray result({rows.shape(0), rows.shape(1)});
@@ -83,7 +85,7 @@ FloatArray forward_layer(PyLayerSession& self, int64_t layer, const FloatArray& 
   });
 }
 
-FloatArray compute_logits(PyLayerSession& self, const FloatArray& rows, CancelFlag* flag) {
+FloatArray compute_logits(PyLayerSession& self, const FloatArray& rows, const MaybeFlag& flag) {
   return self.alone([&](const std::unique_ptr<LayerSession>& session) {
     const std::span<const float> in = values_of(rows, *session);
     REALM_CHECK(rows.shape(0) <= session->max_rows(), "a step of ", rows.shape(0),
@@ -107,7 +109,8 @@ auto property(Value (LayerSession::*read)() const) {
 }  // namespace
 
 void bind_layers(py::module_& m) {
-  py::class_<CancelFlag>(m, "CancelFlag", "Ends the calls that it is given to; raised for good.")
+  py::class_<CancelFlag, std::shared_ptr<CancelFlag>>(
+      m, "CancelFlag", "Ends the calls that it is given to; raised for good.")
       .def(py::init<>())
       .def("raise_", [](CancelFlag& self) { self.raised = true; })
       .def_property_readonly("is_raised",

@@ -16,7 +16,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_adapters(m);
   bind_speculation(m);
   bind_session(m);
-  bind_layers(m);
   bind_engine(m);
   bind_runtime(m);
+  bind_layers(m);
 }

@@ -36,6 +36,7 @@ from realm_ext._doctor import doctor
 from realm_ext.errors import (
     AdapterError,
     DeviceError,
+    ExtraMissingError,
     FileMissingError,
     FormatError,
     InvalidRequest,
@@ -88,6 +89,7 @@ __all__ = [
     "DeviceError",
     "Engine",
     "EngineStats",
+    "ExtraMissingError",
     "FileMissingError",
     "Format",
     "FormatError",

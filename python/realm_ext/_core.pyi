@@ -17,6 +17,7 @@ __all__ = [
     "AppliedTensor",
     "BackendProbe",
     "BuildInfo",
+    "CancelFlag",
     "Ceilings",
     "Device",
     "End",
@@ -25,18 +26,24 @@ __all__ = [
     "Format",
     "GGUFFile",
     "Latency",
+    "LayerSession",
     "LoadedAdapter",
+    "LoadedModel",
     "Mailbox",
     "MergeReport",
     "Model",
     "ModelConfig",
+    "ModelSpec",
     "Piece",
     "PreTokenizer",
+    "Quota",
     "RefusedTensor",
     "RequantizeReport",
     "RequantizedTensor",
     "Request",
     "RequestReport",
+    "Runtime",
+    "RuntimeAdapter",
     "SamplingParams",
     "SentencePieceEncoder",
     "Session",
@@ -44,6 +51,8 @@ __all__ = [
     "SpeculationReport",
     "SpeculativeConfig",
     "StreamDecoder",
+    "Tenant",
+    "TenantStats",
     "TensorInfo",
     "Vocabulary",
     "active_cpu_level",
@@ -65,6 +74,7 @@ __all__ = [
     "sample",
     "sampling_law",
     "set_adapter_budget",
+    "tenant_layer_session",
     "token_logprobs",
     "token_noise",
     "unload_adapter",
@@ -968,12 +978,12 @@ class EngineStats:
 
     Requests: `total_requests` ever accepted, `active_requests` that have not ended, of them `waiting`
     and `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how they ended.
-    `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
+    `refused` counts those above a limit. `average_sequence_length` is in tokens. Cache: `kv_blocks_used` and `kv_blocks_total`, and
     `kv_blocks_cached` that nobody uses, kept for prompts that begin alike; `prefix_hits` requests found
-    `prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
+    `prefix_tokens` there. Work: `prompt_tokens`, `tokens_generated`, `tokens_per_second` of the last ten seconds, `steps`, of them `abandoned_steps`, `step_seconds`, `batch_widths`.
     Speculation: `draft_tokens` guessed and judged in `verifications`, `accepted_tokens` that stand,
-    `draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `time_to_first_token`,
-    `inter_token_latency`.
+    `draft_seconds`, and `draft_blocks_used` of `draft_blocks_total` in the draft model's cache. Latencies: `queue_wait`,
+    `time_to_first_token`, `inter_token_latency`.
     """
     @property
     def abandoned_steps(self) -> int: ...
@@ -1017,6 +1027,10 @@ class EngineStats:
     @property
     def prompt_tokens(self) -> int: ...
     @property
+    def queue_wait(self) -> Latency: ...
+    @property
+    def refused(self) -> int: ...
+    @property
     def running(self) -> int: ...
     @property
     def step_seconds(self) -> float: ...
@@ -1026,6 +1040,8 @@ class EngineStats:
     def time_to_first_token(self) -> Latency: ...
     @property
     def tokens_generated(self) -> int: ...
+    @property
+    def tokens_per_second(self) -> float: ...
     @property
     def total_requests(self) -> int: ...
     @property
@@ -1077,6 +1093,323 @@ class Engine:
             tuple[str, typing.SupportsFloat | typing.SupportsIndex]
         ] = [],
     ) -> Request: ...
+
+class ModelSpec:
+    """
+    A model to load into a `Runtime`, and what guesses ahead for it.
+
+    Args:
+        model_id: What tenants call it.
+        model_path: Its file.
+        draft_model_path: A smaller model with the same vocabulary, which guesses tokens ahead.
+        draft_model_id: Its own id, by which several models can share one; by default
+            ``"{model_id}_draft"``. A model that is there under this id is used as it is.
+        speculative: How requests are speculated that do not say; by default as `SpeculativeConfig()`
+            does if there is a draft, else not at all.
+
+    Example:
+        >>> import realm_ext
+        >>> realm_ext.ModelSpec("demo", realm_ext.demo_path("target.gguf")).model_id
+        'demo'
+    """
+
+    __hash__: typing.ClassVar[None] = None  # type: ignore[assignment]
+    def __eq__(self, arg0: object) -> bool: ...
+    def __init__(
+        self,
+        model_id: str,
+        model_path: str | os.PathLike[str],
+        draft_model_path: str | os.PathLike[str] | None = None,
+        draft_model_id: str | None = None,
+        speculative: SpeculativeConfig | None = None,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    @property
+    def draft_model_id(self) -> str | None: ...
+    @property
+    def draft_model_path(self) -> str | None: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def model_path(self) -> str: ...
+
+class Quota:
+    """
+    What one tenant may take of a model. None: no limit.
+
+    Args:
+        concurrent_requests: Requests that run at once; more of them wait.
+        queued_requests: Requests that may wait besides those that may run; one more is refused.
+        kv_blocks: Blocks of the cache, of 16 tokens each, that running requests hold together; more of
+            them wait. A request that could need more alone is refused.
+        adapter_bytes: Memory of the adapters that a request computes with.
+        tokens_per_minute: Tokens of prompts and answers within any 60 seconds. A request counts with
+            its prompt and its `max_tokens` until it has ended, then for 60 seconds with what it took.
+        max_tokens: The `max_tokens` that a request may ask for.
+
+    What is refused raises `QuotaExceeded`.
+
+    Example:
+        >>> import realm_ext
+        >>> realm_ext.Quota(concurrent_requests=2, tokens_per_minute=10_000)
+        Quota(concurrent_requests=2, tokens_per_minute=10000)
+    """
+
+    __hash__: typing.ClassVar[None] = None  # type: ignore[assignment]
+    def __eq__(self, arg0: object) -> bool: ...
+    def __init__(
+        self,
+        *,
+        concurrent_requests: typing.SupportsInt | typing.SupportsIndex | None = None,
+        queued_requests: typing.SupportsInt | typing.SupportsIndex | None = None,
+        kv_blocks: typing.SupportsInt | typing.SupportsIndex | None = None,
+        adapter_bytes: typing.SupportsInt | typing.SupportsIndex | None = None,
+        tokens_per_minute: typing.SupportsInt | typing.SupportsIndex | None = None,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    @property
+    def adapter_bytes(self) -> int | None: ...
+    @property
+    def concurrent_requests(self) -> int | None: ...
+    @property
+    def kv_blocks(self) -> int | None: ...
+    @property
+    def max_tokens(self) -> int | None: ...
+    @property
+    def queued_requests(self) -> int | None: ...
+    @property
+    def tokens_per_minute(self) -> int | None: ...
+
+class TenantStats:
+    """
+    What a tenant has had of a model so far, and what it has now.
+
+    Requests: `total_requests` accepted, `refused` above the quota, `active_requests` that have not
+    ended, of them `running`; `preempted` counts how often one gave way, `cancelled` and `failed` how
+    they ended. `kv_blocks_used` counts a block for every request that uses it. Tokens: `prompt_tokens`,
+    of them `prefix_tokens` found in the cache by `prefix_hits` requests, `tokens_generated`,
+    `tokens_last_minute` as the quota counts them; `rows_computed` is what fair shares are counted in.
+    Speculation: `draft_tokens`, `accepted_tokens`. Latencies: `queue_wait`, `time_to_first_token`,
+    `inter_token_latency`.
+    """
+    @property
+    def accepted_tokens(self) -> int: ...
+    @property
+    def active_requests(self) -> int: ...
+    @property
+    def cancelled(self) -> int: ...
+    @property
+    def draft_tokens(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def inter_token_latency(self) -> Latency: ...
+    @property
+    def kv_blocks_used(self) -> int: ...
+    @property
+    def preempted(self) -> int: ...
+    @property
+    def prefix_hits(self) -> int: ...
+    @property
+    def prefix_tokens(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def queue_wait(self) -> Latency: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def rows_computed(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def time_to_first_token(self) -> Latency: ...
+    @property
+    def tokens_generated(self) -> int: ...
+    @property
+    def tokens_last_minute(self) -> int: ...
+    @property
+    def total_requests(self) -> int: ...
+
+class Tenant:
+    def resume(
+        self,
+        snapshot: bytes,
+        *,
+        deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        mailbox: Mailbox | None = None,
+        speculative: SpeculativeConfig | None = None,
+        plain: bool = False,
+        adapters: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]]
+        | None = None,
+    ) -> Request: ...
+    def stats(self) -> TenantStats: ...
+    def submit(
+        self,
+        tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        params: SamplingParams = None,
+        *,
+        priority: typing.SupportsInt | typing.SupportsIndex = 0,
+        deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        mailbox: Mailbox | None = None,
+        speculative: SpeculativeConfig | None = None,
+        plain: bool = False,
+        adapters: collections.abc.Sequence[tuple[str, typing.SupportsFloat | typing.SupportsIndex]]
+        | None = None,
+    ) -> Request: ...
+    @property
+    def adapter_id(self) -> str | None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_released(self) -> bool: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def quota(self) -> Quota: ...
+    @property
+    def sampling(self) -> SamplingParams: ...
+    @property
+    def weight(self) -> float: ...
+
+class LoadedModel:
+    """
+    A model that a runtime has loaded.
+    """
+    @property
+    def draft_id(self) -> str | None:
+        """
+        What guesses ahead for it.
+        """
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_draft(self) -> bool:
+        """
+        It is there only to guess for others.
+        """
+    @property
+    def n_tenants(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+class RuntimeAdapter:
+    """
+    An adapter that a runtime has loaded.
+    """
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def report(self) -> AdapterReport | None:
+        """
+        How it fits; None as long as its model is not loaded.
+        """
+
+class Runtime:
+    def __init__(
+        self,
+        *,
+        max_sequences: typing.SupportsInt | typing.SupportsIndex,
+        max_step_tokens: typing.SupportsInt | typing.SupportsIndex,
+        kv_bytes: typing.SupportsInt | typing.SupportsIndex | None,
+        kv_dtype: str,
+        prefix_cache: bool,
+        draft_kv_bytes: typing.SupportsInt | typing.SupportsIndex | None,
+        device: str,
+        threads: typing.SupportsInt | typing.SupportsIndex | None,
+        weights: str,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def figures(self) -> dict[str, typing.Any]: ...
+    def get_or_create(
+        self,
+        tenant_id: str,
+        model_id: str,
+        *,
+        quota: Quota | None = None,
+        weight: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        sampling: SamplingParams | None = None,
+    ) -> Tenant: ...
+    def list_adapters(self) -> list[RuntimeAdapter]: ...
+    def list_models(self) -> list[LoadedModel]: ...
+    def load_lora_adapter(
+        self,
+        adapter_id: str,
+        source: str
+        | os.PathLike[str]
+        | typing_extensions.Buffer
+        | collections.abc.Mapping[str, numpy.typing.NDArray[typing.Any]],
+        model_id: str,
+        *,
+        strict: bool = True,
+        config: str | None = None,
+    ) -> AdapterReport | None: ...
+    def load_model(self, spec: ModelSpec) -> None: ...
+    def metrics(self) -> str: ...
+    def model(self, model_id: str) -> Model: ...
+    def release(self, tenant_id: str) -> None: ...
+    def set_tenant_lora_adapter(self, tenant_id: str, adapter_id: str | None) -> None: ...
+    def store_draft_model(self, data: typing_extensions.Buffer, model_id: str) -> None: ...
+    def store_model(self, data: typing_extensions.Buffer, model_id: str) -> None: ...
+    def tenants(self) -> list[Tenant]: ...
+    def unload_lora_adapter(self, adapter_id: str) -> None: ...
+    def unload_model(self, model_id: str) -> None: ...
+
+class CancelFlag:
+    """
+    Ends the calls that it is given to; raised for good.
+    """
+    def __init__(self) -> None: ...
+    def raise_(self) -> None: ...
+    @property
+    def is_raised(self) -> bool: ...
+
+class LayerSession:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+        max_rows: typing.SupportsInt | typing.SupportsIndex = 512,
+        kv_dtype: str = "f16",
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
+    ) -> None: ...
+    def compute_logits(
+        self,
+        rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def embed_tokens(
+        self,
+        tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def forward_layer(
+        self,
+        layer: typing.SupportsInt | typing.SupportsIndex,
+        rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def truncate(self, n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def max_rows(self) -> int: ...
+    @property
+    def n_step_rows(self) -> int: ...
+    @property
+    def next_layer(self) -> int: ...
 
 def active_cpu_level() -> str:
     """
@@ -1241,6 +1574,12 @@ def sampling_law(
     """
 
 def set_adapter_budget(model: Model, bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+def tenant_layer_session(
+    tenant: Tenant,
+    *,
+    max_tokens: typing.SupportsInt | typing.SupportsIndex,
+    max_rows: typing.SupportsInt | typing.SupportsIndex,
+) -> LayerSession: ...
 def token_logprobs(
     logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     token: typing.SupportsInt | typing.SupportsIndex,
