@@ -24,6 +24,7 @@ void bind_adapters(pybind11::module_& m);
 void bind_merge(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
+void bind_layers(pybind11::module_& m);
 void bind_speculation(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);

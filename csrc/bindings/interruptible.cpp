@@ -34,6 +34,11 @@ bool wait_for(std::future<void>& done) {
 
 void run_interruptibly(const std::function<void(const std::atomic<bool>& cancel)>& work) {
   std::atomic<bool> cancel{false};
+  run_interruptibly(cancel, work);
+}
+
+void run_interruptibly(std::atomic<bool>& cancel,
+                       const std::function<void(const std::atomic<bool>& cancel)>& work) {
   if (!on_main_thread()) {
     const Unlocked unlocked;
     return work(cancel);

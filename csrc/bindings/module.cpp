@@ -18,4 +18,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_session(m);
   bind_engine(m);
   bind_runtime(m);
+  bind_layers(m);
 }

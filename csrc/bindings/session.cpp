@@ -9,6 +9,7 @@
 #include "bindings/gil.h"
 #include "bindings/interruptible.h"
 #include "bindings/kv_types.h"
+#include "bindings/one_at_a_time.h"
 #include "bindings/speculation.h"
 
 namespace py = pybind11;
@@ -45,40 +46,20 @@ SessionOptions options_of(const SamplingParams& params, const std::string& kv_dt
   return options;
 }
 
-// A session with a mark of who is in it: a second caller, from another thread or from a signal
-// handler, is refused before it touches anything.
-class PySession {
+std::shared_ptr<const AdapterSet> set_of(Model& model, const AdapterNames& names) {
+  const Unlocked unlocked;
+  return model.adapters().set_of(names);
+}
+
+class PySession : public OneAtATime<Session> {
  public:
   PySession(std::shared_ptr<Model> model, const SamplingParams& params, const std::string& kv_dtype,
             int64_t max_context, const AdapterNames& adapters,
             std::optional<std::shared_ptr<Model>> draft, std::string draft_failure,
             const std::optional<PySpeculativeConfig>& speculative)
-      : session_(model,
-                 options_of(params, kv_dtype, max_context, set_of(*model, adapters),
-                            {draft.value_or(nullptr), std::move(draft_failure)}, speculative)) {}
-
-  // Calls use(session) alone.
-  template <class Use>
-  auto alone(Use use) {
-    REALM_CHECK(!busy_.test_and_set(),
-                "this session is in use by another call; each thread needs its own");
-    const Leave leave{busy_};
-    return use(session_);
-  }
-
- private:
-  struct Leave {
-    std::atomic_flag& busy;
-    ~Leave() { busy.clear(); }
-  };
-
-  static std::shared_ptr<const AdapterSet> set_of(Model& model, const AdapterNames& names) {
-    const Unlocked unlocked;
-    return model.adapters().set_of(names);
-  }
-
-  Session session_;
-  std::atomic_flag busy_;
+      : OneAtATime("session", model,
+                   options_of(params, kv_dtype, max_context, set_of(*model, adapters),
+                              {draft.value_or(nullptr), std::move(draft_failure)}, speculative)) {}
 };
 
 void prefill(PySession& self, const TokenArray& tokens) {

@@ -85,4 +85,31 @@ void Flow::note_refused() {
   note([](FlowStats& stats) { ++stats.refused; });
 }
 
+void Flow::charge(int64_t n_tokens, Time now) {
+  REALM_CHECK(!is_closed(), "whose work this is has been released");
+  const std::lock_guard lock(mutex_);
+  require_or_note("tokens_per_minute", options_.limits.tokens_per_minute,
+                  tokens_.count(now) + n_tokens);
+  tokens_.begin(n_tokens);
+  tokens_.end(n_tokens, n_tokens, now);
+  stats_.rows_computed += static_cast<uint64_t>(n_tokens);
+}
+
+void Flow::take_blocks(int64_t n) {
+  const std::lock_guard lock(mutex_);
+  require_or_note("kv_blocks", options_.limits.kv_blocks, own_blocks_ + n);
+  own_blocks_ += n;
+}
+
+void Flow::give_back(int64_t n) {
+  const std::lock_guard lock(mutex_);
+  own_blocks_ -= n;
+}
+
+// The caller holds the lock.
+void Flow::require_or_note(const char* quota, const std::optional<int64_t>& limit, int64_t value) {
+  if (limit && value > *limit) ++stats_.refused;
+  require(quota, limit, value);
+}
+
 }  // namespace realm

@@ -60,6 +60,17 @@ class Flow {
   // It has ended, after n_used tokens of prompt and answer.
   void leave(const FlowClaim& claim, int64_t n_used, Time now);
   void note_refused();
+
+  // ---- for work beside the engine, on any thread
+  // Counts tokens that are computed at once. Throws kQuotaExceeded above tokens_per_minute, and
+  // kInvalidRequest once the flow is closed.
+  void charge(int64_t n_tokens, Time now);
+  // Blocks of memory of its own that somebody holds for the flow, until give_back(). Throws
+  // kQuotaExceeded if those together are above kv_blocks, which running requests fill by
+  // themselves.
+  void take_blocks(int64_t n);
+  void give_back(int64_t n);
+
   // What happens to its requests: note([&](FlowStats& stats) { ... }).
   template <class Change>
   void note(Change change) {
@@ -70,6 +81,8 @@ class Flow {
   FlowBook& book() { return book_; }
 
  private:
+  void require_or_note(const char* quota, const std::optional<int64_t>& limit, int64_t value);
+
   const FlowOptions options_;
   const int64_t max_live_;
   const void* const engine_;
@@ -77,6 +90,7 @@ class Flow {
   mutable std::mutex mutex_;
   FlowStats stats_;
   mutable TokenWindow tokens_;
+  int64_t own_blocks_ = 0;
   FlowBook book_;
 };
 

@@ -16,16 +16,8 @@ namespace {
 constexpr int64_t kMaxWanted = 64;  // rows whose logits are computed together
 
 int64_t tokens_for(const Model& model, const LayerOptions& options) {
-  const int64_t n_ctx = model.config().n_ctx;
-  REALM_CHECK(options.max_tokens >= 0 && options.max_tokens <= n_ctx, "max_tokens is ",
-              options.max_tokens, "; this model's context is ", n_ctx);
-  REALM_CHECK(options.max_rows >= 1, "max_rows is ", options.max_rows, "; must be at least 1");
-  return options.max_tokens > 0 ? options.max_tokens : n_ctx;
-}
-
-int64_t pages_for(Model& model, int64_t n_tokens) {
-  const int64_t page = model.backend().kv_page_tokens();
-  return (n_tokens + page - 1) / page;
+  validate(options, model.config());
+  return options.max_tokens > 0 ? options.max_tokens : model.config().n_ctx;
 }
 
 std::vector<int32_t> count_to(int64_t n) {
@@ -43,13 +35,25 @@ size_t index_not_finite(std::span<const float> values) {
 
 }  // namespace
 
+void validate(const LayerOptions& options, const ModelConfig& config) {
+  REALM_CHECK(options.max_tokens >= 0 && options.max_tokens <= config.n_ctx, "max_tokens is ",
+              options.max_tokens, "; this model's context is ", config.n_ctx);
+  REALM_CHECK(options.max_rows >= 1, "max_rows is ", options.max_rows, "; must be at least 1");
+}
+
+int64_t blocks_of(const LayerOptions& options, Model& model) {
+  const int64_t page = model.backend().kv_page_tokens();
+  return (tokens_for(model, options) + page - 1) / page;
+}
+
 LayerSession::LayerSession(std::shared_ptr<Model> model, const LayerOptions& options)
     : model_(std::move(model)),
       max_tokens_(tokens_for(*model_, options)),
       max_rows_(std::min(options.max_rows, max_tokens_)),
       max_wanted_(std::min(kMaxWanted, max_rows_)),
       adapters_(options.adapters),
-      pages_(count_to(pages_for(*model_, max_tokens_))),
+      charge_(options.charge),
+      pages_(count_to(blocks_of(options, *model_))),
       cache_(model_->backend(), model_->config(), options.kv_type, std::ssize(pages_)),
       decoder_(model_->backend(), model_->config(), model_->weights(), max_rows_, max_wanted_),
       positions_(static_cast<size_t>(max_rows_)),
@@ -71,6 +75,7 @@ void LayerSession::embed_tokens(std::span<const int32_t> tokens, std::span<float
     REALM_CHECK(token >= 0 && token < model_->config().n_vocab, "token id ", token,
                 " is not in the vocabulary of ", model_->config().n_vocab);
   }
+  charge(n);
   on_backend(cancel, [&](Backend& backend) {
     const StepBatch step = step_at(length_, tokens);
     decoder_.begin(step);
@@ -92,6 +97,7 @@ void LayerSession::forward_layer(int64_t layer, std::span<const float> in, std::
     check_room(n);
   }
   check_finite(in);
+  charge(n);
   on_backend(cancel, [&](Backend& backend) {
     const StepBatch step = step_at(length_, std::span(no_tokens_).first(static_cast<size_t>(n)));
     decoder_.begin(step);
@@ -119,6 +125,7 @@ void LayerSession::compute_logits(std::span<const float> rows, std::span<float> 
               "logits of ", n, " rows are ", n, " x ", n_vocab, " values, and there is room for ",
               logits.size());
   check_finite(rows);
+  charge(n);
   on_backend(cancel, [&](Backend& backend) {
     for (int64_t done = 0; done < n; done += max_wanted_) {
       backend.check_cancelled();
@@ -174,10 +181,16 @@ StepBatch LayerSession::step_at(int64_t first_pos, std::span<const int32_t> toke
   return {tokens, std::span(positions_).first(tokens.size()), {&span_, 1}, {}};
 }
 
-// Calls compute(backend) under the model's lock. What a flag cut short is an error.
+void LayerSession::charge(int64_t n_rows) {
+  const int64_t parts = uncharged_parts_ + n_rows, per_token = model_->config().n_layers + 2;
+  if (charge_ && parts >= per_token) charge_(parts / per_token);
+  uncharged_parts_ = parts % per_token;
+}
+
+// Calls compute(backend) in a turn of its own. What a flag cut short is an error.
 template <class Compute>
 void LayerSession::on_backend(const std::atomic<bool>* cancel, Compute compute) {
-  const auto lock = model_->lock_backend();
+  const ModestTurn turn = model_->take_modest_turn(cancel);
   Backend& backend = model_->backend();
   const CancelWatch watch(backend, cancel);
   compute(backend);

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -32,12 +33,21 @@ struct LayerOptions {
   int64_t max_tokens = 0;                        // the sequence may reach; 0: the model's context
   int64_t max_rows = 512;                        // of a step
   std::shared_ptr<const AdapterSet> adapters{};  // null: the base alone
+  // Called with work in tokens before it is done, on the caller's thread; what it throws refuses
+  // the call, which then counts nothing. A row counts one part at the embedding, at each layer and
+  // at the logits, and n_layers + 2 parts are a token: whatever a caller computes over and over, or
+  // leaves out, counts as what it costs beside whole forwards.
+  std::function<void(int64_t n_tokens)> charge{};
 };
+
+// Throws kInvalidRequest when max_tokens is outside 0 .. n_ctx or max_rows is below 1.
+void validate(const LayerOptions& options, const ModelConfig& config);
+// Pages of keys and values that a session with these options reserves.
+int64_t blocks_of(const LayerOptions& options, Model& model);
 
 class LayerSession {
  public:
-  // Reserves memory for max_tokens. Throws kInvalidRequest when that is outside 1 .. n_ctx or
-  // max_rows is below 1, kOutOfMemory.
+  // Reserves memory for max_tokens. Throws as validate(), and kOutOfMemory.
   LayerSession(std::shared_ptr<Model> model, const LayerOptions& options);
 
   int64_t length() const { return length_; }  // rows that went through all layers
@@ -80,16 +90,19 @@ class LayerSession {
   void check_room(int64_t n_rows) const;
   void check_finite(std::span<const float> rows) const;
   StepBatch step_at(int64_t first_pos, std::span<const int32_t> tokens);
+  void charge(int64_t n_rows);
   template <class Compute>
   void on_backend(const std::atomic<bool>* cancel, Compute compute);
 
   const std::shared_ptr<Model> model_;
   const int64_t max_tokens_, max_rows_, max_wanted_;
   const std::shared_ptr<const AdapterSet> adapters_;
+  const std::function<void(int64_t)> charge_;
   std::vector<int32_t> pages_;
   KvStorage cache_;
   Decoder decoder_;
   int64_t length_ = 0, next_layer_ = 0, n_step_rows_ = 0;
+  int64_t uncharged_parts_ = 0;  // of a token
 
   // What a step's description points to.
   std::vector<int32_t> positions_, row_indexes_, no_tokens_;

@@ -59,7 +59,7 @@ std::shared_ptr<Model> Model::overlay(const AdapterSources& adapters,
                          .merge = make_merge(layout_, adapters),
                          .merge_type = options.merge_type,
                          .progress = options.progress};
-  const OverlayBase base{weights_, device_->mutex};
+  const OverlayBase base{weights_, device_->turns};
   model->weights_ = load_weights(file_, config_, backend(), load, &base);
   model->file_ = file_;
   return model;

@@ -16,6 +16,7 @@
 #include "base/sha256.h"
 #include "gguf/reader.h"
 #include "model/adapter_store.h"
+#include "model/backend_turns.h"
 #include "model/config.h"
 #include "model/merge_adapters.h"
 #include "model/vocabulary.h"
@@ -65,16 +66,21 @@ class Model {
 
   // The backend may be used while the lock is held. Throws kForked in a child process, where
   // another thread's lock would never open.
-  std::unique_lock<std::mutex> lock_backend() {
+  std::unique_lock<BackendTurns> lock_backend() {
     owner_.require();
-    return std::unique_lock(device_->mutex);
+    return std::unique_lock(device_->turns);
+  }
+  // The same for work beside those who serve requests; as BackendTurns::lock_modestly().
+  ModestTurn take_modest_turn(const std::atomic<bool>* cancel) {
+    owner_.require();
+    return ModestTurn(device_->turns, cancel);
   }
   Backend& backend() { return *device_->backend; }
 
  private:
   struct Device {
     std::unique_ptr<Backend> backend;
-    std::mutex mutex;
+    BackendTurns turns;
   };
 
   Model() = default;

@@ -71,8 +71,8 @@ bool TensorSource::is_merged(const std::string& name) const {
 }
 
 // Others use the backend of a base.
-std::unique_lock<std::mutex> TensorSource::lock_backend() const {
-  return base_ ? std::unique_lock(base_->backend_mutex) : std::unique_lock<std::mutex>();
+std::unique_lock<BackendTurns> TensorSource::lock_backend() const {
+  return base_ ? std::unique_lock(base_->backend_turns) : std::unique_lock<BackendTurns>();
 }
 
 // Decodes, changes and encodes a tensor; the file's own bytes stay as they are.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <new>
 #include <span>
 #include <string>
@@ -63,7 +64,7 @@ class TensorSource {
   std::optional<std::vector<float>> merged_bias(const std::string& name) const;
   bool is_merged(const std::string& name) const;
   std::string stored_name(const std::string& name) const;
-  std::unique_lock<std::mutex> lock_backend() const;
+  std::unique_lock<BackendTurns> lock_backend() const;
   const gguf::TensorInfo& take(const std::string& name, const Shape& needed);
   const Parts& parts(const std::string& name, const Shape& needed,
                      const std::vector<int64_t>& rows);

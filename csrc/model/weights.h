@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "gguf/reader.h"
 #include "gguf/rewriter.h"
 #include "lora/merge.h"
+#include "model/backend_turns.h"
 #include "model/config.h"
 #include "model/rope.h"
 
@@ -87,11 +87,11 @@ struct LoadOptions {
   std::function<bool(uint64_t bytes_done, uint64_t bytes_total)> progress{};
 };
 
-// A model in use of the same file and backend, which is used under the mutex. Tensors that merging
+// A model in use of the same file and backend, which is used in turns. Tensors that merging
 // does not change are taken from it and not loaded.
 struct OverlayBase {
   const ModelWeights& weights;
-  std::mutex& backend_mutex;
+  BackendTurns& backend_turns;
 };
 
 // Throws kFormat for a missing, superfluous or mis-shaped tensor, and for norms or biases that are

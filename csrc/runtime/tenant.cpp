@@ -14,6 +14,23 @@ bool is_id_character(char c) {
          c == '-';
 }
 
+// Blocks of a flow that are held as long as this lives.
+class HeldBlocks {
+ public:
+  HeldBlocks(std::shared_ptr<Flow> flow, int64_t n) : flow_(std::move(flow)), n_(n) {
+    flow_->take_blocks(n_);
+  }
+  ~HeldBlocks() { flow_->give_back(n_); }
+  HeldBlocks(const HeldBlocks&) = delete;
+  HeldBlocks& operator=(const HeldBlocks&) = delete;
+
+  Flow& flow() const { return *flow_; }
+
+ private:
+  const std::shared_ptr<Flow> flow_;
+  const int64_t n_;
+};
+
 // Calls `act`; an error about a quota then says whose it is.
 template <class Act>
 auto naming(const std::string& tenant, Act act) {
@@ -104,6 +121,24 @@ std::shared_ptr<const AdapterSet> Tenant::set_of(const std::optional<AdapterName
 
 std::shared_ptr<const AdapterSet> Tenant::adapter_set() const {
   return naming(id(), [&] { return set_of(std::nullopt, *engine()); });
+}
+
+std::unique_ptr<LayerSession> Tenant::layer_session(int64_t max_tokens, int64_t max_rows) const {
+  return naming(id(), [&] {
+    const auto engine = this->engine();
+    const std::shared_ptr<Model>& model = engine->model();
+    LayerOptions options;
+    options.kv_type = engine->options().kv_type;
+    options.max_tokens = max_tokens;
+    options.max_rows = max_rows;
+    options.adapters = set_of(std::nullopt, *engine);
+    validate(options, model->config());
+    const auto held = std::make_shared<const HeldBlocks>(flow_, blocks_of(options, *model));
+    options.charge = [held, id = id()](int64_t n_tokens) {
+      naming(id, [&] { held->flow().charge(n_tokens, std::chrono::steady_clock::now()); });
+    };
+    return std::make_unique<LayerSession>(model, options);
+  });
 }
 
 RequestOptions Tenant::options_of(TenantRequest request, Engine& engine) const {

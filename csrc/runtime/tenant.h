@@ -20,6 +20,7 @@
 #include "engine/engine.h"
 #include "engine/flow.h"
 #include "model/adapter_store.h"
+#include "model/layer_session.h"
 #include "realm/quota.h"
 #include "realm/sampling_params.h"
 #include "realm/speculative_config.h"
@@ -89,6 +90,11 @@ class Tenant {
   // The adapters that a request which names none computes with now; null for the base. For callers
   // that run the model's layers themselves.
   std::shared_ptr<const AdapterSet> adapter_set() const;
+  // A session of the model's layers for the tenant: with the adapter that is set for it now, and
+  // the engine's type of cache. The session holds its quota's kv_blocks as long as it lives, and
+  // what it computes counts as the tenant's tokens; above either it throws kQuotaExceeded, and
+  // after the tenant's release kInvalidRequest. Beside requests it waits for its turn.
+  std::unique_ptr<LayerSession> layer_session(int64_t max_tokens, int64_t max_rows) const;
 
   FlowStats stats() const;
   bool is_released() const { return flow_->is_closed(); }

@@ -36,6 +36,7 @@ from realm_ext._doctor import doctor
 from realm_ext.errors import (
     AdapterError,
     DeviceError,
+    ExtraMissingError,
     FileMissingError,
     FormatError,
     InvalidRequest,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from realm_ext.adapters import merge_adapter
     from realm_ext.completion import Chunk, Completion, Timings, TokenLogprob, Usage
     from realm_ext.engine import Engine
+    from realm_ext.layers import LayerSession
     from realm_ext.model import Model
     from realm_ext.request import Request
     from realm_ext.runtime import Runtime
@@ -64,6 +66,7 @@ _LATER = {
     "Completion": "realm_ext.completion",
     "Engine": "realm_ext.engine",
     "InferenceSession": "realm_ext.session",
+    "LayerSession": "realm_ext.layers",
     "Model": "realm_ext.model",
     "Request": "realm_ext.request",
     "Runtime": "realm_ext.runtime",
@@ -86,6 +89,7 @@ __all__ = [
     "DeviceError",
     "Engine",
     "EngineStats",
+    "ExtraMissingError",
     "FileMissingError",
     "Format",
     "FormatError",
@@ -93,6 +97,7 @@ __all__ = [
     "InferenceSession",
     "InvalidRequest",
     "IoError",
+    "LayerSession",
     "LoadedAdapter",
     "MergeReport",
     "Model",

@@ -69,3 +69,13 @@ class InvalidRequest(RealmError, ValueError):
 
 class ProcessForkedError(RealmError):
     """An object with threads was used in a child process after fork."""
+
+
+class ExtraMissingError(RealmError, ImportError):
+    """A part of realm_ext needs a package that is not installed; the message names the extra."""
+
+    def __init__(self, part: str, extra: str, cause: ImportError) -> None:
+        super().__init__(
+            f"{part} needs the extra {extra!r}: pip install 'realm_ext[{extra}]' ({cause})"
+        )
+        self.name = cause.name

@@ -12,6 +12,8 @@ from realm_ext import _core
 from realm_ext._serving import Prompt, Prompts, Serving, Snapshot, Speculative, Terms
 from realm_ext.adapters import chosen
 from realm_ext.completion import Chunk, Completion
+from realm_ext.errors import InvalidRequest
+from realm_ext.layers import LayerSession
 from realm_ext.request import Request
 from realm_ext.text.chat_template import Message
 
@@ -63,6 +65,29 @@ class Tenant(Serving):
     def adapter_id(self) -> str | None:
         """The adapter of its next request; None for the base."""
         return self._core.adapter_id
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back, for its model."""
+        return self._text()
+
+    def layer_session(self, max_tokens: int, max_rows: int = 512) -> LayerSession:
+        """A session of the model's layers, with the adapter that is set for the tenant now.
+
+        What it computes counts as the tenant's tokens, and its memory against `kv_blocks` as long
+        as it lives. Its keys and values have the type of the engine's. Beside requests it waits for
+        its turn.
+
+        Raises:
+            InvalidRequest: A number makes no sense; the tenant has been released; its adapter is no
+                longer loaded.
+            QuotaExceeded: The session is above the tenant's quota.
+        """
+        if max_tokens < 1:
+            raise InvalidRequest(f"max_tokens is {max_tokens}; must be at least 1")
+        return LayerSession.of(
+            _core.tenant_layer_session(self._core, max_tokens=max_tokens, max_rows=max_rows)
+        )
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a str is a list of str to the type system

@@ -20,6 +20,7 @@ import realm_ext
         ("DeviceError", Exception),
         ("RequestCancelled", Exception),
         ("ProcessForkedError", Exception),
+        ("ExtraMissingError", ImportError),
     ],
 )
 def test_classes_have_both_parents(name, builtin):
