@@ -1248,7 +1248,7 @@ class Tenant:
     def submit(
         self,
         tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
-        params: SamplingParams = None,
+        params: SamplingParams | None = None,
         *,
         priority: typing.SupportsInt | typing.SupportsIndex = 0,
         deadline_ms: typing.SupportsFloat | typing.SupportsIndex | None = None,
