@@ -99,8 +99,8 @@ def test_loops_that_have_ended_leave_nothing_behind(engine):
         kept.append(engine.astream(PROMPT, GREEDY))
 
     async def ask_wrongly():
-        with pytest.raises(TypeError):
-            await engine.agenerate(PROMPT, priority="high")
+        with pytest.raises(realm_ext.InvalidRequest):
+            await engine.agenerate(PROMPT, deadline_ms=-1)
 
     async def ask():
         loops.append(weakref.ref(asyncio.get_running_loop()))
