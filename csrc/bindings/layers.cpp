@@ -37,7 +37,10 @@ std::unique_ptr<PyLayerSession> make(std::shared_ptr<Model> model, int64_t max_t
 std::unique_ptr<PyLayerSession> make_of_tenant(const Tenant& tenant, int64_t max_tokens,
                                                int64_t max_rows) {
   const Unlocked unlocked;
-  return std::make_unique<PyLayerSession>(tenant.layer_session(max_tokens, max_rows));
+  TenantLayerOptions options;
+  options.max_tokens = max_tokens;
+  options.max_rows = max_rows;
+  return std::make_unique<PyLayerSession>(tenant.layer_session(options));
 }
 
 std::span<const float> values_of(const FloatArray& rows, const LayerSession& session) {

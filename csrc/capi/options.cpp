@@ -215,21 +215,21 @@ realm_request_options struct_of(const TenantRequest& from) {
   return o;
 }
 
-LayerOptions layer_options_of(const realm_session_options* given) {
+TenantLayerOptions layer_options_of(const realm_session_options* given) {
   const realm_session_options o = read_struct("options", given);
   check_reserved(o.reserved);
-  LayerOptions options;
+  TenantLayerOptions options;
   options.max_tokens = o.max_tokens;
   options.max_rows = o.max_rows;
-  options.kv_type = choice_of("kv_type", o.kv_type, KvType::kQ8_0);
+  if (o.kv_type != REALM_NONE) options.kv_type = choice_of("kv_type", o.kv_type, KvType::kQ8_0);
   return options;
 }
 
-realm_session_options struct_of(const LayerOptions& from) {
+realm_session_options struct_of(const TenantLayerOptions& from) {
   realm_session_options o{};
   o.max_tokens = from.max_tokens;
   o.max_rows = from.max_rows;
-  o.kv_type = static_cast<int32_t>(from.kv_type);
+  o.kv_type = from.kv_type ? static_cast<int32_t>(*from.kv_type) : REALM_NONE;
   return o;
 }
 

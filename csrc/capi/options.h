@@ -3,7 +3,6 @@
 // they can be read at all.
 #pragma once
 
-#include "model/layer_session.h"
 #include "realm/model_spec.h"
 #include "realm/quota.h"
 #include "realm/realm.h"
@@ -22,7 +21,7 @@ ModelSpec model_spec_of(const realm_model_options* given);  // without id and pa
 Quota quota_of(const realm_quota* given);
 TenantOptions tenant_options_of(const realm_tenant_options* given);
 TenantRequest tenant_request_of(const realm_request_options* given);  // without a prompt
-LayerOptions layer_options_of(const realm_session_options* given);
+TenantLayerOptions layer_options_of(const realm_session_options* given);
 
 // The other way, for default objects: what they point to, texts above all, is left out.
 realm_sampling_params struct_of(const SamplingParams& from);
@@ -30,6 +29,6 @@ realm_speculative_config struct_of(const SpeculativeConfig& from);
 realm_runtime_options struct_of(const RuntimeOptions& from);
 realm_quota struct_of(const Quota& from);
 realm_request_options struct_of(const TenantRequest& from);
-realm_session_options struct_of(const LayerOptions& from);
+realm_session_options struct_of(const TenantLayerOptions& from);
 
 }  // namespace realm::capi

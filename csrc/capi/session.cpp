@@ -7,22 +7,20 @@
 #include "capi/options.h"
 #include "capi/runtime.h"
 #include "model/layer_session.h"
-#include "model/solo_sequence.h"
 
 namespace realm::capi {
 
 // A session with a mark of who is in it: a second caller is refused before it touches anything.
 class SessionHandle {
  public:
-  SessionHandle(std::shared_ptr<Model> model, const LayerOptions& options)
-      : session_(std::move(model), options) {}
+  explicit SessionHandle(std::unique_ptr<LayerSession> session) : session_(std::move(session)) {}
 
   // Calls use(session) alone.
   template <class Use>
   void alone(Use use) {
     REALM_CHECK(!busy_.test_and_set(), "realm_session is in use by another thread");
     const Leave leave{busy_};
-    use(session_);
+    use(*session_);
   }
 
  private:
@@ -31,30 +29,21 @@ class SessionHandle {
     ~Leave() { busy.clear(); }
   };
 
-  LayerSession session_;
+  const std::unique_ptr<LayerSession> session_;
   std::atomic_flag busy_;
 };
 
 namespace {
 
-// What a tenant computes with now, and how.
-struct Computation {
-  std::shared_ptr<Model> model;
-  LayerOptions options;
-};
-
-Computation computation_of(const TenantHandle& handle, const realm_session_options* options) {
-  Computation one{handle.tenant().model(),
-                  options != nullptr ? layer_options_of(options) : LayerOptions{}};
-  REALM_CHECK(one.model, "the tenant ", quoted(handle.tenant().id()), " was released");
-  const auto chosen = handle.chosen_adapters();
-  one.options.adapters =
-      chosen ? one.model->adapters().set_of(*chosen) : handle.tenant().adapter_set();
-  return one;
+int64_t number_of(const char* name, size_t value) {
+  REALM_CHECK(value <= PTRDIFF_MAX, name, " is ", value);
+  return static_cast<int64_t>(value);
 }
 
-int64_t length_of(const Computation& one) {
-  return one.options.max_tokens > 0 ? one.options.max_tokens : one.model->config().n_ctx;
+TenantLayerOptions options_of(const TenantHandle& tenant, const realm_session_options* given) {
+  TenantLayerOptions options = given != nullptr ? layer_options_of(given) : TenantLayerOptions{};
+  options.adapters = tenant.chosen_adapters();
+  return options;
 }
 
 }  // namespace
@@ -63,7 +52,8 @@ int64_t length_of(const Computation& one) {
 using namespace realm::capi;
 
 int realm_session_options_init(realm_session_options* out, size_t struct_size) {
-  return guard([&] { init_struct("out", struct_of(realm::LayerOptions{}), out, struct_size); });
+  return guard(
+      [&] { init_struct("out", struct_of(realm::TenantLayerOptions{}), out, struct_size); });
 }
 
 int realm_session_create(realm_tenant* tenant, const realm_session_options* options,
@@ -71,8 +61,8 @@ int realm_session_create(realm_tenant* tenant, const realm_session_options* opti
   return guard([&] {
     const auto object = object_of(tenant);
     require("out", out);
-    const Computation one = computation_of(*object, options);
-    *out = give_out<realm_session>(std::make_shared<SessionHandle>(one.model, one.options));
+    auto session = object->tenant().layer_session(options_of(*object, options));
+    *out = give_out<realm_session>(std::make_shared<SessionHandle>(std::move(session)));
   });
 }
 
@@ -129,14 +119,7 @@ int realm_prompt_logits(realm_tenant* tenant, const realm_session_options* optio
     const auto object = object_of(tenant);
     const auto ids = array_of("tokens", tokens, n_tokens);
     const auto out = array_of("logits", logits, n_logits);
-    const Computation one = computation_of(*object, options);
-    const auto n_vocab = static_cast<size_t>(one.model->config().n_vocab);
-    REALM_CHECK(n_wanted <= n_tokens, "n_wanted is ", n_wanted, ", of ", n_tokens, " tokens");
-    REALM_CHECK(out.size() % n_vocab == 0 && out.size() / n_vocab == n_wanted, "n_logits is ",
-                n_logits, "; must be ", n_wanted, " * ", n_vocab);
-    realm::SoloOptions solo{one.options.kv_type, length_of(one)};
-    solo.chunk_rows = one.options.max_rows;
-    solo.adapters = one.options.adapters;
-    realm::SoloSequence(one.model, solo).append(ids, static_cast<int64_t>(n_wanted), out.data());
+    object->tenant().prompt_logits(ids, number_of("n_wanted", n_wanted), out,
+                                   options_of(*object, options));
   });
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/solo_sequence.h"
 
 namespace realm {
 
@@ -123,21 +124,60 @@ std::shared_ptr<const AdapterSet> Tenant::adapter_set() const {
   return naming(id(), [&] { return set_of(std::nullopt, *engine()); });
 }
 
-std::unique_ptr<LayerSession> Tenant::layer_session(int64_t max_tokens, int64_t max_rows) const {
+LayerOptions Tenant::layer_options_of(const TenantLayerOptions& options, Engine& engine) const {
+  LayerOptions layer;
+  layer.kv_type = options.kv_type.value_or(engine.options().kv_type);
+  layer.max_tokens = options.max_tokens;
+  layer.max_rows = options.max_rows;
+  layer.adapters = set_of(options.adapters, engine);
+  validate(layer, engine.model()->config());
+  return layer;
+}
+
+std::unique_ptr<LayerSession> Tenant::layer_session(const TenantLayerOptions& options) const {
   return naming(id(), [&] {
     const auto engine = this->engine();
     const std::shared_ptr<Model>& model = engine->model();
-    LayerOptions options;
-    options.kv_type = engine->options().kv_type;
-    options.max_tokens = max_tokens;
-    options.max_rows = max_rows;
-    options.adapters = set_of(std::nullopt, *engine);
-    validate(options, model->config());
-    const auto held = std::make_shared<const HeldBlocks>(flow_, blocks_of(options, *model));
-    options.charge = [held, id = id()](int64_t n_tokens) {
+    LayerOptions layer = layer_options_of(options, *engine);
+    const auto held = std::make_shared<const HeldBlocks>(flow_, blocks_of(layer, *model));
+    layer.charge = [held, id = id()](int64_t n_tokens) {
       naming(id, [&] { held->flow().charge(n_tokens, std::chrono::steady_clock::now()); });
     };
-    return std::make_unique<LayerSession>(model, options);
+    return std::make_unique<LayerSession>(model, layer);
+  });
+}
+
+void Tenant::prompt_logits(std::span<const int32_t> tokens, int64_t n_wanted,
+                           std::span<float> logits, const TenantLayerOptions& options) const {
+  naming(id(), [&] {
+    const auto engine = this->engine();
+    const std::shared_ptr<Model>& model = engine->model();
+    const LayerOptions layer = layer_options_of(options, *engine);
+    const auto n = static_cast<int64_t>(tokens.size()), n_vocab = model->config().n_vocab;
+    const int64_t length = layer.max_tokens > 0 ? layer.max_tokens : model->config().n_ctx;
+    REALM_CHECK(n >= 1 && n <= length, "there are ", n, " tokens; must be 1 to ", length);
+    REALM_CHECK(n_wanted >= 0 && n_wanted <= n, "n_wanted is ", n_wanted, ", of ", n, " tokens");
+    REALM_CHECK(std::ssize(logits) % n_vocab == 0 && std::ssize(logits) / n_vocab == n_wanted,
+                "logits of ", n_wanted, " rows are ", n_wanted, " x ", n_vocab,
+                " values, and there is room for ", logits.size());
+    for (const int32_t token : tokens) {
+      REALM_CHECK(token >= 0 && token < n_vocab, "token id ", token,
+                  " is not in the vocabulary of ", n_vocab);
+    }
+    const HeldBlocks held(flow_, blocks_of(layer, *model));
+    SoloOptions solo{layer.kv_type, length};
+    solo.chunk_rows = layer.max_rows;
+    solo.adapters = layer.adapters;
+    SoloSequence sequence(model, solo);
+    // In pieces, between which others have their turns.
+    for (int64_t done = 0, rows = 0; done < n; done += rows) {
+      rows = std::min(layer.max_rows, n - done);
+      const int64_t wanted = std::clamp(done + rows - (n - n_wanted), int64_t{0}, rows);
+      flow_->charge(rows, std::chrono::steady_clock::now());
+      sequence.append(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), wanted,
+                      logits.data());
+      logits = logits.subspan(static_cast<size_t>(wanted * n_vocab));
+    }
   });
 }
 

@@ -56,6 +56,16 @@ struct TenantRequest {
   bool plain = false;
 };
 
+// How a tenant runs a model's layers itself; see LayerOptions.
+struct TenantLayerOptions {
+  int64_t max_tokens = LayerOptions{}.max_tokens;
+  int64_t max_rows = LayerOptions{}.max_rows;
+  // By default the engine's.
+  std::optional<KvType> kv_type{};
+  // In place of the adapter that is set for the tenant; empty for the base alone.
+  std::optional<AdapterNames> adapters{};
+};
+
 class Tenant {
  public:
   // For Runtime.
@@ -90,11 +100,15 @@ class Tenant {
   // The adapters that a request which names none computes with now; null for the base. For callers
   // that run the model's layers themselves.
   std::shared_ptr<const AdapterSet> adapter_set() const;
-  // A session of the model's layers for the tenant: with the adapter that is set for it now, and
-  // the engine's type of cache. The session holds its quota's kv_blocks as long as it lives, and
-  // what it computes counts as the tenant's tokens; above either it throws kQuotaExceeded, and
-  // after the tenant's release kInvalidRequest. Beside requests it waits for its turn.
-  std::unique_ptr<LayerSession> layer_session(int64_t max_tokens, int64_t max_rows) const;
+  // A session of the model's layers for the tenant: with the adapters that these options name or
+  // that are set for it now. The session holds its quota's kv_blocks as long as it lives, and what
+  // it computes counts as the tenant's tokens; above either it throws kQuotaExceeded, and after the
+  // tenant's release kInvalidRequest. Beside requests it waits for its turn.
+  std::unique_ptr<LayerSession> layer_session(const TenantLayerOptions& options) const;
+  // What the whole forward gives after the last n_wanted of some tokens, [n_wanted, V]: the logits
+  // that such a session composes to, from SoloSequence. Counts and throws as that does.
+  void prompt_logits(std::span<const int32_t> tokens, int64_t n_wanted, std::span<float> logits,
+                     const TenantLayerOptions& options) const;
 
   FlowStats stats() const;
   bool is_released() const { return flow_->is_closed(); }
@@ -102,6 +116,7 @@ class Tenant {
   // ---- for Runtime
   void set_adapter(std::optional<std::string> adapter_id);
   // Throws kQuotaExceeded.
+  LayerOptions layer_options_of(const TenantLayerOptions& options, Engine& engine) const;
   void require_adapter_bytes(uint64_t bytes) const;
   // Ends its requests with kCancelled, and lets go of the engine.
   void release();

@@ -92,8 +92,8 @@ static void everything_may_outlive_its_runtime(const world* w) {
   EXPECT(report.state == REALM_REQUEST_FINISHED && report.finish == REALM_FINISH_CANCELLED);
   EXPECT(realm_tenant_stats(s.tenant, &usage) == REALM_OK && usage.total_requests == 1);
   EXPECT_REFUSED(realm_request_submit(s.tenant, capital_of_france, 8, NULL, &late), "released");
-  EXPECT(realm_embed_tokens(session, capital_of_france, 8, rows, 8 * 256) == REALM_OK);
-  EXPECT(realm_forward_layer(session, 0, rows, 8 * 256) == REALM_OK);
+  EXPECT_REFUSED(realm_embed_tokens(session, capital_of_france, 8, rows, 8 * 256), "released");
+  EXPECT_REFUSED(realm_prompt_logits(s.tenant, NULL, capital_of_france, 8, 0, NULL, 0), "released");
 
   EXPECT(realm_request_free(request) == REALM_OK);
   EXPECT(realm_session_free(session) == REALM_OK);

@@ -138,11 +138,53 @@ static void another_order_or_size_is_refused_and_changes_nothing(realm_tenant* t
   free(logits);
 }
 
+static void a_session_is_within_its_tenants_quota(const service* s) {
+  realm_tenant_options terms;
+  realm_quota quota;
+  realm_session_options options;
+  realm_session* session = NULL;
+  realm_session* second = NULL;
+  realm_tenant* small = NULL;
+  float rows[kTokens * kWidth];
+  float* logits = calloc(kVocab, sizeof *logits);
+  int i;
+
+  EXPECT(realm_quota_init(&quota, sizeof quota) == REALM_OK);
+  EXPECT(realm_tenant_options_init(&terms, sizeof terms) == REALM_OK);
+  quota.kv_blocks = 3; /* 48 tokens */
+  quota.tokens_per_minute = 20;
+  terms.quota = &quota;
+  EXPECT(realm_tenant_get_or_create(s->runtime, TEXT("small"), TEXT("demo"), &terms, &small) ==
+         REALM_OK);
+  EXPECT(realm_session_options_init(&options, sizeof options) == REALM_OK);
+  options.max_tokens = 32;
+  EXPECT(realm_session_create(small, &options, &session) == REALM_OK);
+  EXPECT_FAILS(realm_session_create(small, &options, &second), REALM_ERROR_QUOTA_EXCEEDED,
+               "kv_blocks allows 3, this would be 4");
+  EXPECT_FAILS(realm_prompt_logits(small, &options, capital_of_france, 8, 1, logits, kVocab),
+               REALM_ERROR_QUOTA_EXCEEDED, "kv_blocks allows 3, this would be 4");
+  EXPECT(realm_session_free(session) == REALM_OK);
+  for (i = 0; i < 2; ++i) {
+    EXPECT(realm_prompt_logits(small, &options, capital_of_france, 8, 1, logits, kVocab) ==
+           REALM_OK);
+  }
+  EXPECT(realm_session_create(small, &options, &session) == REALM_OK);
+  for (i = 0; i < 3; ++i) { /* a sixth of a forward each, in a model of four layers */
+    EXPECT(realm_embed_tokens(session, capital_of_france, 8, rows, 8 * kWidth) == REALM_OK);
+  }
+  EXPECT_FAILS(realm_embed_tokens(session, capital_of_france, 8, rows, 8 * kWidth),
+               REALM_ERROR_QUOTA_EXCEEDED, "tokens_per_minute allows 20, this would be 21");
+  EXPECT(realm_session_free(session) == REALM_OK);
+  EXPECT(realm_tenant_free(small) == REALM_OK);
+  free(logits);
+}
+
 void test_layers(const world* w) {
   service s = open_service(w);
   layers_compose_to_the_whole_forward_bit_for_bit(s.tenant);
   the_best_logit_is_what_a_greedy_request_says(s.tenant);
   an_adapter_and_the_choice_of_rows_are_in_the_logits(w, &s);
   another_order_or_size_is_refused_and_changes_nothing(s.tenant);
+  a_session_is_within_its_tenants_quota(&s);
   close_service(&s);
 }

@@ -36,7 +36,7 @@ static void defaults_are_filled_in(void) {
   EXPECT(realm_request_options_init(&request, sizeof request) == REALM_OK);
   EXPECT(request.params == NULL && request.deadline_ms == REALM_NONE);
   EXPECT(realm_session_options_init(&session, sizeof session) == REALM_OK);
-  EXPECT(session.max_rows > 0 && session.kv_type == REALM_KV_F16);
+  EXPECT(session.max_rows > 0 && session.kv_type == REALM_NONE);
 }
 
 static void a_size_that_no_struct_has_is_refused(void) {

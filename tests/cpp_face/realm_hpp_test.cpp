@@ -178,7 +178,7 @@ void adapters_are_set_for_tenants_models_and_requests() {
   EXPECT(runtime.adapters().empty());
 }
 
-void layers_compose_and_may_outlive_their_runtime() {
+void layers_compose_and_end_with_their_runtime() {
   auto runtime = std::make_unique<realm::Runtime>();
   runtime->load_model("demo", demo + "/target.gguf");
   const realm::Tenant tenant = runtime->tenant("main", "demo");
@@ -187,7 +187,6 @@ void layers_compose_and_may_outlive_their_runtime() {
   options.max_tokens = 16;
   const std::vector<float> whole = tenant.prompt_logits(kPrompt, 8, options);
   realm::Session session = tenant.session(options);
-  runtime.reset();
   std::vector<float> rows = session.embed_tokens(kPrompt);
   for (int64_t layer = 0; layer < tenant.model().n_layers; ++layer) {
     session.forward_layer(layer, rows);
@@ -197,7 +196,9 @@ void layers_compose_and_may_outlive_their_runtime() {
   session.truncate(4);
   EXPECT(session.position() == 4);
   const realm::Session moved = std::move(session);
+  runtime.reset();
   EXPECT(moved.position() == 4);
+  EXPECT(has(thrown([&] { moved.embed_tokens(kPrompt); }), "released"));
   EXPECT(has(thrown([&] { session.position(); }), "realm_session is NULL"));
 }
 
@@ -245,7 +246,7 @@ int main(int argc, char** argv) {
   requests_pass_on_what_they_are_asked_for();
   an_answer_can_be_cancelled_from_another_thread();
   adapters_are_set_for_tenants_models_and_requests();
-  layers_compose_and_may_outlive_their_runtime();
+  layers_compose_and_end_with_their_runtime();
   a_second_thread_in_a_session_is_refused();
   files_show_their_tensors();
   std::printf("%d expectations, %d failures\n", expectations, failures);

@@ -21,7 +21,7 @@ def prefix_package(cpp_build, cmake_tools, tmp_path):
     return str(next(prefix.rglob("realmConfig.cmake")).parent)
 
 
-def tested_outside(tools, source, build, package):
+def said_by_tests_of(tools, source, build, package):
     """What the tests of an outside project say."""
     build_outside_project(tools, source, build, package)
     return must_run([tools["ctest"], "--test-dir", str(build), "-V", "--no-tests=error"])
@@ -30,7 +30,7 @@ def tested_outside(tools, source, build, package):
 @pytest.mark.parametrize("source", ["wheel_package", "prefix_package"])
 def test_an_outside_project_links_and_runs(source, request, cmake_tools, tmp_path):
     package = request.getfixturevalue(source)
-    out = tested_outside(cmake_tools, ROOT / "tests/package", tmp_path / "build", package)
+    out = said_by_tests_of(cmake_tools, ROOT / "tests/package", tmp_path / "build", package)
     assert "realm 0.1.0: format: " in out
     assert "realm 0.1.0 from C++: invalid request: no model 'nobody'" in out
 
@@ -38,7 +38,7 @@ def test_an_outside_project_links_and_runs(source, request, cmake_tools, tmp_pat
 @pytest.mark.parametrize("source", ["wheel_package", "prefix_package"])
 def test_the_examples_build_and_run_from_outside(source, request, cmake_tools, tmp_path):
     package = request.getfixturevalue(source)
-    out = tested_outside(cmake_tools, ROOT / "examples/cpp", tmp_path / "build", package)
+    out = said_by_tests_of(cmake_tools, ROOT / "examples/cpp", tmp_path / "build", package)
     assert (
         "100% tests passed, 0 tests failed out of 4" in out or "100% tests passed out of 4" in out
     )

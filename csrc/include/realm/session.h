@@ -16,7 +16,7 @@
  * is then as before the call, but the floats that it was to write are undefined.
  *
  * One thread at a time uses a session; another is refused meanwhile with
- * REALM_ERROR_INVALID_REQUEST. Sessions and requests of one model take turns.
+ * REALM_ERROR_INVALID_REQUEST. Beside requests on the same model a session waits for its turn.
  */
 #ifndef REALM_SESSION_H
 #define REALM_SESSION_H
@@ -33,9 +33,10 @@ extern "C" {
 
 REALM_API int realm_session_options_init(realm_session_options* out, size_t struct_size);
 
-/* A session on the tenant's model, with the adapter that the tenant has now. It keeps both in
- * memory until it is freed, also when they are unloaded or the runtime is destroyed meanwhile.
- * `options` may be NULL. REALM_ERROR_OUT_OF_MEMORY. */
+/* A session on the tenant's model, with the adapter that the tenant has now. As long as it lives it
+ * holds its room of the tenant's kv_blocks, and what it computes counts as the tenant's tokens:
+ * REALM_ERROR_QUOTA_EXCEEDED above either. It ends with its tenant: then its calls are refused, and
+ * it is still to be freed. `options` may be NULL. REALM_ERROR_OUT_OF_MEMORY. */
 REALM_API int realm_session_create(realm_tenant* tenant, const realm_session_options* options,
                                    realm_session** out);
 

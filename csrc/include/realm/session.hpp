@@ -22,7 +22,7 @@ namespace realm {
 struct SessionOptions {
   std::optional<int64_t> max_tokens;  // its length at most; by default the model's context
   std::optional<int64_t> max_rows;    // of one step
-  std::optional<KvType> kv_type;      // how keys and values are stored
+  std::optional<KvType> kv_type;      // by default as the runtime's requests
 };
 
 namespace detail {
@@ -38,7 +38,9 @@ inline realm_session_options c_struct_of(const SessionOptions& from) {
 
 }  // namespace detail
 
-// One sequence: the keys and values of its tokens, and its position.
+// One sequence: the keys and values of its tokens, and its position. Handed out by
+// Tenant::session(), and ends with its tenant; what it computes counts in the tenant's quota.
+// Move-only.
 class Session {
  public:
   // The number of tokens whose keys and values it holds.

@@ -179,7 +179,7 @@ typedef struct realm_session_options {
   size_t struct_size;
   int64_t max_tokens; /* its length at most; 0: the model's context */
   int64_t max_rows;   /* of one step */
-  int32_t kv_type;    /* REALM_KV_... */
+  int32_t kv_type;    /* REALM_KV_...; REALM_NONE: as the runtime's requests */
   int32_t reserved;   /* 0 */
 } realm_session_options;
 
