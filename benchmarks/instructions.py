@@ -29,7 +29,7 @@ THRESHOLDS = {
     "tile<SubBlocks<16, false, false>, true, 4, 3>": (2.8, 1),
     "tile<SubBlocks<32, true, false>, true, 4, 3>": (2.5, 1),
     "tile<SubBlocks<32, true, true>, false, 4, 3>": (2.9, 1),
-    "fused<FormatQ4K, 1>": (5.8, 1),
+    "fused<FormatQ4K, 1>": (6.4, 1),  # ten of its instructions fetch
     "fused<FormatQ4K, 8>": (2.1, 1),
     "fused<FormatQ6K, 8>": (4.4, 1),
     "fused<FormatQ8_0, 8>": (2.2, 1),

@@ -7,10 +7,11 @@ import re
 import sys
 from pathlib import Path
 
-LADDER = """include < base < tensor < quant < gguf < backend < cpu cuda metal kv lora
+LADDER = """include < base < tensor < quant < gguf < backend < gpu < cpu cuda metal kv lora
             < model < engine < runtime < capi bindings"""
 RANKS = {name: rank for rank, names in enumerate(LADDER.split("<")) for name in names.split()}
 UNSEEN = {"cpu", "cuda", "metal"}
+KEPT_FOR = {"gpu": {"cuda", "metal"}}  # what backends share among themselves
 SUFFIXES = {".h", ".hpp", ".cpp", ".c", ".cu", ".cuh", ".inc", ".mm", ".metal"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
@@ -20,6 +21,8 @@ def allowed(folder: str, target: str) -> bool:
     seen = "include" if target.startswith("realm/") else target.split("/")[0]
     if seen == folder:
         return True
+    if seen in KEPT_FOR and folder not in KEPT_FOR[seen]:
+        return False
     return seen in RANKS and seen not in UNSEEN and RANKS[seen] < RANKS[folder]
 
 

@@ -36,6 +36,8 @@ class Backend {
   virtual void download(const void* device, void* host, uint64_t bytes) = 0;
   virtual void sync() = 0;
 
+  // Whether weights are read where their file is mapped, so that a copy would only cost memory.
+  virtual bool maps_weights() const { return false; }
   // Throws kFormat if this backend has no kernel for the format.
   virtual std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) = 0;
   // The decoded values of some rows, in host memory.

@@ -24,8 +24,10 @@ int cuda_index(std::string_view device) {
 std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads,
                                       ActivationKind activations) {
   if (device == "auto" || device == "cpu") return make_cpu_backend(n_threads, activations);
+  if (device == "metal") return make_metal_backend(false);
   const int index = device == "cuda" ? 0 : cuda_index(device);
-  REALM_CHECK(index >= 0, "device ", quoted(device), " is none of 'auto', 'cpu', 'cuda', 'cuda:N'");
+  REALM_CHECK(index >= 0, "device ", quoted(device),
+              " is none of 'auto', 'cpu', 'cuda', 'cuda:N', 'metal'");
   return make_cuda_backend(index, false);
 }
 

@@ -46,9 +46,13 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads,
 // at some cost. Throws kDevice with the reason if there is no such device.
 std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic);
 
-// By name: "cpu", "cuda", "cuda:1", or "auto", which is the CPU until the CUDA kernels have been
-// run on hardware. `n_threads` and `activations` are the CPU's. Throws kDevice for a device that is
-// not there, kInvalidRequest for a name that means nothing.
+// On the system's Metal device; `deterministic` as above. Throws kDevice with the reason if there
+// is none.
+std::unique_ptr<Backend> make_metal_backend(bool deterministic);
+
+// By name: "cpu", "cuda", "cuda:1", "metal", or "auto", which is the CPU until the other kernels
+// have been run on hardware. `n_threads` and `activations` are the CPU's. Throws kDevice for a
+// device that is not there, kInvalidRequest for a name that means nothing.
 std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads = 0,
                                       ActivationKind activations = ActivationKind::kInt8);
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <span>
-#include <string_view>
 
 namespace realm {
 
@@ -14,9 +13,11 @@ enum class CpuLevel {
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  // and VNNI
   kNeon,        // Armv8 Advanced SIMD
+  kDotprod,     // and the dot product of bytes (Armv8.2)
+  kI8mm,        // and the matrix product of bytes (Armv8.6)
 };
 
-// "baseline", "avx2", "avx512", "avx512vnni", "neon".
+// "baseline", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm".
 const char* cpu_level_name(CpuLevel level);
 
 // Levels that this machine runs, slowest first; never empty.
@@ -26,8 +27,5 @@ std::span<const CpuLevel> supported_cpu_levels();
 // environment at each call, so a test may change it between two engines. Throws kInvalidRequest for
 // a name that is unknown or a level that this machine lacks.
 CpuLevel active_cpu_level();
-
-// As the operating system names the processor; empty if it does not.
-std::string_view cpu_model_name();
 
 }  // namespace realm

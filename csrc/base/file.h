@@ -3,6 +3,7 @@
 // and cannot promise that: if another process shortens the file, touching a lost page ends this one
 // (docs say so wherever a mapping is offered). Both are immutable after opening and safe to share
 // between threads. `OutputFile` makes a file that appears under its name only when it is complete.
+// Paths are UTF-8 on Windows, and what the system takes elsewhere.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,7 @@ class File {
   friend class MappedFile;
   std::string path_;
   uint64_t size_ = 0;
-  int fd_ = -1;
+  std::intptr_t handle_ = -1;  // a descriptor, or a HANDLE of Windows
 };
 
 class MappedFile {
@@ -68,7 +69,7 @@ class OutputFile {
   std::string path_;
   std::string temporary_path_;
   uint64_t size_ = 0;
-  int fd_ = -1;
+  std::intptr_t handle_ = -1;  // a descriptor, or a HANDLE of Windows
 };
 
 }  // namespace realm

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/parse_double.h"
 
 namespace realm::json {
 
@@ -161,11 +162,9 @@ Value Parser::parse_number() {
   const char *first = text_.data() + begin, *last = text_.data() + at_;
   int64_t whole = 0;
   if (is_whole && std::from_chars(first, last, whole).ec == std::errc()) return Value(whole);
-  double number = 0;
-  if (std::from_chars(first, last, number).ec != std::errc()) {
-    refuse("a number beyond double precision");
-  }
-  return Value(number);
+  const auto number = parse_double({first, static_cast<size_t>(last - first)});
+  if (!number) refuse("a number beyond double precision");
+  return Value(*number);
 }
 
 // Whether another element follows; steps over the comma before it or over the closing bracket.

@@ -4,16 +4,16 @@
 #pragma once
 
 #include <memory>
-#include <unistd.h>
 #include <utility>
 
 #include "base/error.h"
+#include "base/system.h"
 
 namespace realm {
 
 class OwnerProcess {
  public:
-  bool is_current() const { return ::getpid() == id_; }
+  bool is_current() const { return process_id() == id_; }
 
   // Throws kForked in a child process.
   void require() const {
@@ -23,7 +23,7 @@ class OwnerProcess {
   }
 
  private:
-  const pid_t id_ = ::getpid();
+  const int64_t id_ = process_id();
 };
 
 // Something that a child process must not even destroy, such as a condition variable on which a

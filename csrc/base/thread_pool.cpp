@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <fstream>
 #include <map>
 #include <memory>
-#include <sched.h>
-#include <string>
-#include <unistd.h>
 #include <utility>
 
 #include "base/error.h"
+#include "base/system.h"
 
 namespace realm {
 
@@ -54,19 +50,6 @@ bool spin_until(Ready ready) {
 int64_t part_end(int64_t n, int64_t n_parts, int64_t i) {
   const int64_t parts = std::min(i + 1, n_parts);
   return n / n_parts * parts + std::min(n % n_parts, parts);
-}
-
-// CPUs granted by cgroup v2, rounded up; a large number if there is no quota.
-int cgroup_processors() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1 << 20;
-  try {
-    return std::max(1, static_cast<int>(std::ceil(std::stod(quota) / period)));
-  } catch (const std::exception&) {
-    return 1 << 20;
-  }
 }
 
 }  // namespace
@@ -218,7 +201,7 @@ namespace {
 // The pools of one process. A child after fork leaves its parent's alone, whose mutex another
 // thread may have held, and begins its own.
 struct SharedPools {
-  const pid_t process = ::getpid();
+  const int64_t process = process_id();
   const SharedPools* const of_parent;
   std::mutex mutex;
   std::map<int, std::weak_ptr<ThreadPool>> by_threads;
@@ -229,7 +212,7 @@ struct SharedPools {
 SharedPools& shared_pools() {
   static constinit std::atomic<SharedPools*> current{nullptr};
   SharedPools* known = current.load(std::memory_order_acquire);
-  while (!known || known->process != ::getpid()) {
+  while (!known || known->process != process_id()) {
     auto fresh = std::make_unique<SharedPools>(known);
     if (current.compare_exchange_strong(known, fresh.get(), std::memory_order_acq_rel)) {
       return *fresh.release();
@@ -250,12 +233,7 @@ std::shared_ptr<ThreadPool> ThreadPool::shared(int n_threads) {
 }
 
 int usable_processors() {
-  int processors = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) processors = CPU_COUNT(&set);
-#endif
-  return std::max(1, std::min(processors, cgroup_processors()));
+  return std::max(1, permitted_processors());
 }
 
 }  // namespace realm

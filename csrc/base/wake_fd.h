@@ -1,6 +1,7 @@
-// A file descriptor that one thread makes readable and an event loop waits for. Signalling is safe
-// from any thread and never blocks; many signals before a clear() are one. It belongs to the
-// process that made it: a forked child must not use it, as it shares it with its parent.
+// A file descriptor that one thread makes readable and an event loop waits for; on Windows a
+// socket, since select() takes nothing else there. Signalling is safe from any thread and never
+// blocks; many signals before a clear() are one. It belongs to the process that made it: a forked
+// child must not use it, as it shares it with its parent.
 #pragma once
 
 namespace realm {

@@ -155,12 +155,12 @@ Example:
 
 // ---- tenants
 
-TenantRequest request_of(const SamplingParams* params, int32_t priority,
+TenantRequest request_of(const std::optional<SamplingParams>& params, int32_t priority,
                          std::optional<double> deadline_ms,
                          const std::optional<PySpeculativeConfig>& speculative, bool plain,
                          std::optional<AdapterNames> adapters) {
   TenantRequest request;
-  if (params) request.params = *params;
+  request.params = params;
   request.priority = priority;
   request.deadline_ms = deadline_of(deadline_ms);
   request.adapters = std::move(adapters);
@@ -173,7 +173,7 @@ TenantRequest request_of(const SamplingParams* params, int32_t priority,
 }
 
 std::shared_ptr<Request> submit(Tenant& tenant, const TokenArray& tokens,
-                                const SamplingParams* params, int32_t priority,
+                                const std::optional<SamplingParams>& params, int32_t priority,
                                 std::optional<double> deadline_ms, MaybeMailbox mailbox,
                                 const std::optional<PySpeculativeConfig>& speculative, bool plain,
                                 std::optional<AdapterNames> adapters) {
@@ -190,7 +190,7 @@ std::shared_ptr<Request> resume(Tenant& tenant, const py::bytes& snapshot,
                                 std::optional<AdapterNames> adapters) {
   const std::string_view bytes = snapshot;
   const TenantRequest terms =
-      request_of(nullptr, 0, deadline_ms, speculative, plain, std::move(adapters));
+      request_of(std::nullopt, 0, deadline_ms, speculative, plain, std::move(adapters));
   const Unlocked unlocked;
   return tenant.resume(std::as_bytes(std::span(bytes)), terms, mailbox.value_or(nullptr));
 }

@@ -1,24 +1,31 @@
 #include <algorithm>
-#include <cstring>
 
+#include "capi/arguments.h"
 #include "capi/guard.h"
+#include "capi/handles.h"
 #include "gguf/reader.h"
 #include "quant/formats.h"
 #include "realm/realm.h"
 
-using realm::capi::guard;
+namespace realm::capi {
 
-struct realm_gguf {
-  std::shared_ptr<const realm::gguf::GgufFile> file;
+class GgufHandle {
+ public:
+  explicit GgufHandle(std::shared_ptr<const gguf::GgufFile> file) : file_(std::move(file)) {}
+
+  const gguf::GgufFile& file() const { return *file_; }
+
+ private:
+  const std::shared_ptr<const gguf::GgufFile> file_;
 };
 
 namespace {
 
-realm_tensor_info describe(const realm::gguf::TensorInfo& tensor) {
+realm_tensor_info describe(const gguf::TensorInfo& tensor) {
   realm_tensor_info info{};
   info.name = tensor.name.data();
   info.name_length = tensor.name.size();
-  info.format = realm::format_of(tensor.dtype).name;
+  info.format = format_of(tensor.dtype).name;
   info.rank = static_cast<uint32_t>(tensor.shape.rank());
   std::copy_n(tensor.shape.extents().begin(), info.rank, info.shape);
   info.offset = tensor.offset;
@@ -26,54 +33,56 @@ realm_tensor_info describe(const realm::gguf::TensorInfo& tensor) {
   return info;
 }
 
+realm_gguf* give_out_file(std::shared_ptr<const gguf::GgufFile> file) {
+  return give_out<realm_gguf>(std::make_shared<GgufHandle>(std::move(file)));
+}
+
 }  // namespace
+}  // namespace realm::capi
+
+using namespace realm::capi;
 
 int realm_gguf_open(const char* path, size_t path_length, realm_gguf** out) {
   return guard([&] {
-    REALM_CHECK(path != nullptr && out != nullptr, "path and out must not be NULL");
-    *out = new realm_gguf{realm::gguf::GgufFile::open(std::string(path, path_length))};
+    const std::string name(text_of("path", path, path_length));
+    require("out", out);
+    *out = give_out_file(realm::gguf::GgufFile::open(name));
   });
 }
 
 int realm_gguf_open_memory(const void* data, size_t size, realm_gguf** out) {
   return guard([&] {
-    REALM_CHECK((data != nullptr || size == 0) && out != nullptr, "data and out must not be NULL");
-    const std::span bytes(static_cast<const std::byte*>(data), size);
-    *out = new realm_gguf{realm::gguf::GgufFile::from_bytes(bytes, nullptr)};
+    const auto bytes = array_of("data", static_cast<const std::byte*>(data), size);
+    require("out", out);
+    *out = give_out_file(realm::gguf::GgufFile::from_bytes(bytes, nullptr));
   });
 }
 
-void realm_gguf_close(realm_gguf* gguf) {
-  delete gguf;
+int realm_gguf_close(realm_gguf* gguf) {
+  return guard([&] { take_back(gguf); });
 }
 
 int realm_gguf_tensor_count(const realm_gguf* gguf, uint64_t* out) {
-  return guard([&] {
-    REALM_CHECK(gguf != nullptr && out != nullptr, "gguf and out must not be NULL");
-    *out = gguf->file->tensors().size();
-  });
+  return guard([&] { require("out", out) = object_of(gguf)->file().tensors().size(); });
 }
 
 int realm_gguf_tensor(const realm_gguf* gguf, uint64_t index, realm_tensor_info* out) {
   return guard([&] {
-    REALM_CHECK(gguf != nullptr && out != nullptr, "gguf and out must not be NULL");
-    const auto& tensors = gguf->file->tensors();
+    const auto object = object_of(gguf);
+    const auto& tensors = object->file().tensors();
     REALM_CHECK(index < tensors.size(), "tensor ", index, " of ", tensors.size());
-    const size_t known = out->struct_size;
-    REALM_CHECK(known >= sizeof(size_t), "struct_size is ", known, "; set it before the call");
-    realm_tensor_info info = describe(tensors[index]);
-    info.struct_size = known;
-    std::memcpy(out, &info, std::min(known, sizeof info));
+    write_struct("out", describe(tensors[index]), out);
   });
 }
 
 int realm_gguf_metadata_string(const realm_gguf* gguf, const char* key, size_t key_length,
                                const char** text, size_t* length) {
   return guard([&] {
-    REALM_CHECK(gguf != nullptr && key != nullptr && text != nullptr && length != nullptr,
-                "gguf, key, text and length must not be NULL");
-    const std::string_view name(key, key_length);
-    const auto* value = gguf->file->metadata().find(name);
+    const auto object = object_of(gguf);
+    const std::string_view name = text_of("key", key, key_length);
+    require("text", text);
+    require("length", length);
+    const auto* value = object->file().metadata().find(name);
     REALM_CHECK(value != nullptr, "no metadata key ", realm::quoted(name));
     const auto found = value->text();
     REALM_CHECK(found, "metadata key ", realm::quoted(name), " is ", to_string(*value),

@@ -3,16 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <string>
-#include <sys/mman.h>
 #include <vector>
 
 #include "backend/registry.h"
 #include "base/cpu_features.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/thread_pool.h"
+#include "cpu/pages.h"
 #include "cpu/peak_loops.h"
 
 namespace realm {
@@ -70,42 +70,21 @@ double clock_rate() {
   return static_cast<double>(kAdditions) / seconds_since(start);
 }
 
-// What can be allocated without pushing anything out; a modest guess where the system does not say.
-int64_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string key, line; file >> key; std::getline(file, line)) {
-    if (int64_t kib = 0; key == "MemAvailable:" && file >> kib) return kib * 1024;
-  }
-  return 4 * kLeastToRead;
-}
-
 // Memory that is in use for real, each page written by a thread of the pool.
 class Touched {
  public:
-  Touched(ThreadPool& pool, int64_t bytes) : bytes_(bytes) {
-    void* data =
-        ::mmap(nullptr, size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) {
-      fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(size()), " to read from");
-    }
-    data_ = static_cast<uint8_t*>(data);
-#ifdef MADV_HUGEPAGE
-    ::madvise(data_, size(), MADV_HUGEPAGE);
-#endif
-    pool.run(bytes_ / kChunk, [&](int64_t i) { std::memset(data_ + i * kChunk, 1, kChunk); });
+  Touched(ThreadPool& pool, int64_t bytes)
+      : bytes_(bytes), pages_(static_cast<uint64_t>(bytes), "reading") {
+    pool.run(bytes_ / kChunk,
+             [&](int64_t i) { std::memset(pages_.begin() + i * kChunk, 1, kChunk); });
   }
-  ~Touched() { ::munmap(data_, size()); }
-  Touched(const Touched&) = delete;
-  Touched& operator=(const Touched&) = delete;
 
-  const uint8_t* data() const { return data_; }
+  const uint8_t* data() const { return pages_.begin(); }
   int64_t bytes() const { return bytes_; }
 
  private:
-  size_t size() const { return static_cast<size_t>(bytes_); }
-
   int64_t bytes_;
-  uint8_t* data_ = nullptr;
+  cpu::Pages pages_;
 };
 
 double read_rate(ThreadPool& pool, const Touched& memory, const cpu::PeakLoops& loops,
@@ -119,7 +98,8 @@ double read_rate(ThreadPool& pool, const Touched& memory, const cpu::PeakLoops& 
 // The best of the ways to read: which one it is differs between processors.
 double best_read_rate(ThreadPool& pool, const cpu::PeakLoops& loops, double seconds,
                       const std::atomic<bool>* cancel) {
-  const int64_t bytes = std::clamp(available_memory() / 4, kLeastToRead, kMostToRead);
+  const int64_t bytes =
+      std::clamp(static_cast<int64_t>(available_memory() / 4), kLeastToRead, kMostToRead);
   const Touched memory(pool, bytes / kChunk * kChunk);
   double best = 0;
   for (const int64_t ahead : kAhead) {

@@ -1,7 +1,7 @@
 #include "cpu/cpu_backend.h"
 
-#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "backend/registry.h"
 #include "base/cpu_features.h"
@@ -24,11 +24,15 @@ class HostBuffer final : public Buffer {
  public:
   explicit HostBuffer(uint64_t bytes) {
     const uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded ? padded : kAlignment));
+    const uint64_t size = padded ? padded : kAlignment;
+    data_ = static_cast<std::byte*>(::operator new(size, kAlign, std::nothrow));
     if (!data_) fail(ErrorCode::kOutOfMemory, "cannot allocate ", human_bytes(bytes));
     bytes_ = bytes;
   }
-  ~HostBuffer() override { std::free(data_); }
+  ~HostBuffer() override { ::operator delete(data_, kAlign); }
+
+ private:
+  static constexpr std::align_val_t kAlign{kAlignment};
 };
 
 // A large one, such as the factors of adapters or keys and values, which steps read like weights.
@@ -53,7 +57,7 @@ CpuBackend::CpuBackend(const Kernels& kernels, const PanelKernels& panel_kernels
       activation_kind_(activations) {}
 
 std::string CpuBackend::description() const {
-  return concat("cpu ", kernels_.compiled_for(), ", ", pool_->n_threads(), " threads");
+  return concat("cpu ", panel_kernels_.compiled_for, ", ", pool_->n_threads(), " threads");
 }
 
 std::unique_ptr<Buffer> CpuBackend::allocate(uint64_t bytes) {

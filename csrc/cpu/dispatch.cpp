@@ -18,6 +18,8 @@ const Kernels* table_of(CpuLevel level) {
     case CpuLevel::kAvx512Vnni:
       return avx512vnni_kernels();
     case CpuLevel::kNeon:
+    case CpuLevel::kDotprod:  // which only products of bytes make use of
+    case CpuLevel::kI8mm:
       return neon_kernels();
   }
   return nullptr;
@@ -40,8 +42,9 @@ struct PanelTable {
 
 const PanelTable& panel_table_of(CpuLevel level) {
   static const PanelTable tables[] = {REALM_PANEL_TABLE(baseline), REALM_PANEL_TABLE(avx2),
-                                      REALM_PANEL_TABLE(avx512), REALM_PANEL_TABLE(avx512vnni),
-                                      REALM_PANEL_TABLE(neon)};
+                                      REALM_PANEL_TABLE(avx512),   REALM_PANEL_TABLE(avx512vnni),
+                                      REALM_PANEL_TABLE(neon),     REALM_PANEL_TABLE(dotprod),
+                                      REALM_PANEL_TABLE(i8mm)};
   return tables[static_cast<int>(level)];
 }
 #undef REALM_PANEL_TABLE

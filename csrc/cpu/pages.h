@@ -1,4 +1,5 @@
-// Memory in whole pages, huge ones where the system gives them, committed as it is written.
+// Memory in whole pages, huge ones where the system gives them, committed as it is written. One
+// file per system implements it: pages_posix.cpp, pages_windows.cpp.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,10 @@ class Pages {
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
 
-  uint8_t* begin() const { return begin_; }  // of a huge page
+  uint8_t* begin() const { return begin_; }  // of a huge page, if there are any
   uint64_t bytes() const { return bytes_; }
 
-  // Gives the pages that lie wholly within back to the system; they read as zeros then.
+  // Gives the pages that lie wholly within back to the system. What they held is lost.
   static void forget(uint8_t* from, uint64_t bytes);
 
  private:

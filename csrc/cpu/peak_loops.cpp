@@ -175,7 +175,7 @@ __attribute__((target("avx512f"))) void read_avx512(const uint8_t* data, int64_t
 
 #elif defined(__ARM_NEON)
 
-// ---- NEON, without the dot product of bytes, which not every Armv8 has
+// ---- NEON, without and with the products of bytes that not every Armv8 has
 
 int64_t multiply_i8_neon(int64_t rounds) {
   int8x16_t a = vdupq_n_s8(7);
@@ -190,6 +190,28 @@ int64_t multiply_i8_neon(int64_t rounds) {
     }
   }
   return rounds * kChains * 16;
+}
+
+__attribute__((target("+dotprod"))) int64_t multiply_i8_dotprod(int64_t rounds) {
+  const int8x16_t a = vdupq_n_s8(7), b = vdupq_n_s8(-3);
+  int32x4_t sums[kChains] = {};
+  for (int64_t r = 0; r < rounds; ++r) {
+    for (int32x4_t& sum : sums) {
+      asm volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+    }
+  }
+  return rounds * kChains * 16;
+}
+
+__attribute__((target("+i8mm"))) int64_t multiply_i8_i8mm(int64_t rounds) {
+  const int8x16_t a = vdupq_n_s8(7), b = vdupq_n_s8(-3);
+  int32x4_t sums[kChains] = {};
+  for (int64_t r = 0; r < rounds; ++r) {
+    for (int32x4_t& sum : sums) {
+      asm volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+    }
+  }
+  return rounds * kChains * 32;
 }
 
 int64_t multiply_f32_neon(int64_t rounds) {
@@ -221,6 +243,10 @@ PeakLoops peak_loops(CpuLevel level) {
 #elif defined(__ARM_NEON)
     case CpuLevel::kNeon:
       return {multiply_i8_neon, multiply_f32_neon, read_plainly};
+    case CpuLevel::kDotprod:
+      return {multiply_i8_dotprod, multiply_f32_neon, read_plainly};
+    case CpuLevel::kI8mm:
+      return {multiply_i8_i8mm, multiply_f32_neon, read_plainly};
 #endif
     default:
       return {multiply_i8_plainly, multiply_f32_plainly, read_plainly};

@@ -1,25 +1,18 @@
-#include <unistd.h>
-
 #include "backend/registry.h"
 #include "base/cpu_features.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/system.h"
 #include "base/text.h"
 
 namespace realm {
 
 namespace {
 
-uint64_t physical_memory() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES);
-  const long page_bytes = ::sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page_bytes <= 0) return 0;
-  return static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes);
-}
-
 DeviceInfo describe_cpu() {
   DeviceInfo cpu;
   cpu.kind = "cpu";
-  cpu.name = cpu_model_name();
+  cpu.name = processor_name();
   for (const CpuLevel level : supported_cpu_levels())
     cpu.features.emplace_back(cpu_level_name(level));
   cpu.memory_bytes = physical_memory();

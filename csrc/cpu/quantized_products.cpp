@@ -163,14 +163,14 @@ class QuantizedProduct {
         static_cast<int>(std::min<int64_t>(layout_.slab_blocks, weight_.n_blocks() - block));
     if (!weight_.is_packed()) {
       const RowBlocks blocks(weight_, panel, block);
-      return fill_slab(layout_.dtype, blocks.rows, n, bytes, kernels_.signed_flip, out);
+      return fill_slab(layout_.dtype, blocks.rows, n, bytes, kernels_.slab_order, out);
     }
     const std::byte* rows[kPanelRows];
     for (int r = 0; r < kPanelRows; ++r) {
       rows[r] = reinterpret_cast<const std::byte*>(weight_.panel(panel)) +
                 (block * kPanelRows + r) * bytes;
     }
-    fill_slab(layout_.dtype, rows, n, bytes * kPanelRows, kernels_.signed_flip, out);
+    fill_slab(layout_.dtype, rows, n, bytes * kPanelRows, kernels_.slab_order, out);
   }
 
   int64_t n_blocks() const {

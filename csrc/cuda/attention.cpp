@@ -2,7 +2,6 @@
 // last one, so once per step and not once per layer.
 #include <cstring>
 
-#include "cuda/kv_page.h"
 #include "cuda/on_device.h"
 
 namespace realm::cuda {
@@ -11,6 +10,10 @@ namespace {
 
 constexpr uint64_t kPartBytes = 64 << 20;  // of split attention's parts at a time
 constexpr int64_t kMaxTiledWidth = 256;
+
+StepRows rows_at(const int32_t* words, int64_t n_rows) {
+  return {n_rows, words, words + n_rows, words + 2 * n_rows, words + 3 * n_rows};
+}
 
 AttendShape kernel_shape(const AttentionShape& shape) {
   return {static_cast<int>(shape.n_heads),
@@ -28,7 +31,7 @@ int64_t part_floats(const AttentionShape& shape) {
 }  // namespace
 
 CudaBackend::PlannedStep& CudaBackend::plan(const StepBatch& step) {
-  std::vector<int32_t> words = plan_rows(step);
+  std::vector<int32_t> words = gpu::plan_rows(step);
   for (auto& planned : planned_) {
     if (!planned || planned->words != words) continue;
     std::swap(planned, planned_[0]);
@@ -87,7 +90,7 @@ void CudaBackend::attend_in_tiles(const StepBatch& step, const KvLayer& cache,
 // again.
 const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planned,
                                                              const StepBatch& step,
-                                                             const TileOptions& options) {
+                                                             const gpu::TileOptions& options) {
   for (size_t i = 0; i < planned.n_tiles; ++i) {
     if (planned.tiles[i]->options == options) return *planned.tiles[i];
   }
@@ -95,7 +98,7 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planne
     planned.tiles.push_back(std::make_unique<TilesOnDevice>(device_));
   TilesOnDevice& tiles = *planned.tiles[planned.n_tiles];
   tiles.options = options;
-  const AttendPlan plan = plan_tiles(step, options);
+  const gpu::AttendPlan plan = gpu::plan_tiles(step, options);
   std::vector<std::byte> bytes;
   const auto append = [&](const auto& items) {
     const size_t at = bytes.size(), n = items.size() * sizeof(items[0]);
@@ -105,7 +108,7 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planne
   };
   const size_t flash_at = append(plan.flash);
   std::vector<std::pair<size_t, size_t>> places;
-  for (const SplitBatch& batch : plan.splits)
+  for (const gpu::SplitBatch& batch : plan.splits)
     places.emplace_back(append(batch.tiles), append(batch.merges));
   std::byte* base = tiles.memory.reserve(bytes.size());
   copy_to_device(base, bytes.data(), bytes.size(), stream_);
@@ -113,7 +116,7 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planne
   tiles.n_flash = static_cast<int64_t>(plan.flash.size());
   tiles.splits.clear();
   for (size_t i = 0; i < places.size(); ++i) {
-    const SplitBatch& batch = plan.splits[i];
+    const gpu::SplitBatch& batch = plan.splits[i];
     tiles.splits.push_back({reinterpret_cast<const AttendTile*>(base + places[i].first),
                             static_cast<int64_t>(batch.tiles.size()),
                             reinterpret_cast<const MergeRow*>(base + places[i].second),

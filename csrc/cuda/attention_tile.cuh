@@ -10,7 +10,6 @@
 #include "cuda/device/mma.cuh"
 #include "cuda/device/warp.cuh"
 #include "cuda/kernels.h"
-#include "cuda/kv_page.h"
 
 namespace realm::cuda {
 

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "backend/registry.h"
-#include "cuda/kv_page.h"
 #include "cuda/on_device.h"
 
 namespace realm {

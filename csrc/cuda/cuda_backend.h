@@ -18,7 +18,8 @@
 #include "backend/backend.h"
 #include "cuda/cuda_weight.h"
 #include "cuda/device_memory.h"
-#include "cuda/step_plan.h"
+#include "cuda/kernels.h"
+#include "gpu/step_plan.h"
 
 namespace realm::cuda {
 
@@ -81,7 +82,7 @@ class CudaBackend final : public Backend {
       int64_t n_merges, n_parts;
     };
     explicit TilesOnDevice(int device) : memory(device) {}
-    TileOptions options;
+    gpu::TileOptions options;
     Scratch memory;
     const AttendTile* flash = nullptr;
     int64_t n_flash = 0;
@@ -102,7 +103,7 @@ class CudaBackend final : public Backend {
   const int32_t* upload_tokens(std::span<const int32_t> tokens);
   PlannedStep& plan(const StepBatch& step);
   const TilesOnDevice& plan_tiles_of(PlannedStep& planned, const StepBatch& step,
-                                     const TileOptions& options);
+                                     const gpu::TileOptions& options);
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 

@@ -8,8 +8,20 @@
 #include "backend/kinds.h"
 #include "cuda/packed_weight.h"
 #include "cuda/runtime.h"
+#include "gpu/attend_tile.h"
+#include "gpu/kv_page.h"
 
 namespace realm::cuda {
+
+using gpu::AttendShape;
+using gpu::AttendTile;
+using gpu::kKvGroup;
+using gpu::kMaxHeadWidth;
+using gpu::kPageTokens;
+using gpu::kSplitQueries;
+using gpu::kv_page_layout;
+using gpu::KvPageLayout;
+using gpu::MergeRow;
 
 // ---- elementwise.cu
 void launch_add(float* x, const float* y, float scale, int64_t n, Stream stream);
@@ -75,11 +87,11 @@ void launch_matrix_half(const PackedWeight& weight, const ProductShape& shape, N
 
 // ---- keys and values
 struct KvPages {
-  uint8_t* data;  // pages of kPageTokens tokens; the layout of a page is in kv_page.h
+  uint8_t* data;  // pages of kPageTokens tokens; the layout of a page is in gpu/kv_page.h
   KvType type;
   int n_kv_heads, head_width;
 };
-// A step as kernels see it; arrays on the device, planned on the host (step_plan.h).
+// A step as kernels see it; arrays on the device, planned on the host (gpu/step_plan.h).
 struct StepRows {
   int64_t n_rows;
   const int32_t* positions;  // [T]
@@ -91,38 +103,17 @@ struct StepRows {
 void launch_kv_store(const KvPages& cache, const StepRows& rows, const float* k, const float* v,
                      Stream stream);
 
-struct AttendShape {
-  int n_heads, n_kv_heads, head_width;
-  float scale, softcap;
-  int window;  // 0: none
-};
 // attention_plain.cu: f32 throughout, every cache type, any head width up to kMaxHeadWidth; the
 // oracle of the others
 void launch_attention_plain(const KvPages& cache, const StepRows& rows, const AttendShape& shape,
                             const float* q, float* out, Stream stream);
 
-// A piece of work of the tiled kernels: `n_queries` queries from `first_query` on of one sequence,
-// where query i is row first_row + i / (heads per KV head), head i % (heads per KV head) of the
-// group, over the keys first_key .. end_key - 1. Of a split piece the result goes to `part`.
-struct AttendTile {
-  int32_t first_row, first_pos, first_page;
-  int32_t first_query, n_queries;
-  int32_t first_key, end_key;
-  int32_t part;
-};
 // attention_flash.cu: up to kFlashQueries queries to a tile; f16 and bf16 caches
-constexpr int kFlashQueries = 64;
 void launch_attention_flash(const KvPages& cache, const int32_t* pages, const AttendTile* tiles,
                             int64_t n_tiles, const AttendShape& shape, const float* q, float* out,
                             Stream stream);
 // attention_split.cu: up to kSplitQueries queries to a tile, kSplitKeys keys to a split; f16, bf16
 // and q8_0 caches. Parts are [n_parts, KV heads, kSplitQueries, head width + 2] f32.
-constexpr int kSplitQueries = 16;
-constexpr int kSplitKeys = 256;
-struct MergeRow {  // one query row group's parts, to be merged into `out`
-  int32_t first_row, first_query, n_queries;
-  int32_t first_part, n_parts;
-};
 void launch_attention_split(const KvPages& cache, const int32_t* pages, const AttendTile* tiles,
                             int64_t n_tiles, const AttendShape& shape, const float* q, float* parts,
                             Stream stream);

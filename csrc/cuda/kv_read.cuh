@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cuda/device/numbers.cuh"
-#include "cuda/kv_page.h"
+#include "cuda/kernels.h"
 
 namespace realm::cuda {
 

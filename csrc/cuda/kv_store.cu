@@ -5,7 +5,6 @@
 #include "cuda/device/numbers.cuh"
 #include "cuda/device/warp.cuh"
 #include "cuda/kernels.h"
-#include "cuda/kv_page.h"
 
 namespace realm::cuda {
 

@@ -4,6 +4,7 @@
 # EMULATED builds it for the emulated device (csrc/cuda/emulation): right answers, slowly, for tests of the layers
 # above.
 include(CheckLanguage)
+include(${CMAKE_CURRENT_LIST_DIR}/../gpu/sources.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/sources.cmake)
 
 set(REALM_CUDA_SOURCES cuda/no_cuda.cpp)

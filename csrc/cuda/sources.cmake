@@ -1,32 +1,20 @@
 # The CUDA backend's files, below csrc/, and how they are compiled for the emulated device.
 set(realm_cuda_host
   cuda/attention.cpp cuda/cuda_backend.cpp cuda/device_memory.cpp cuda/pack_weight.cpp
-  cuda/probe.cpp cuda/products.cpp cuda/step_plan.cpp)
+  cuda/probe.cpp cuda/products.cpp)
 set(realm_cuda_kernels
   cuda/attention_flash.cu cuda/attention_plain.cu cuda/attention_split.cu cuda/choose.cu
   cuda/elementwise.cu cuda/embed.cu cuda/experts.cu cuda/kv_store.cu cuda/matrix_half.cu
   cuda/matrix_quant.cu cuda/norm.cu cuda/quantize.cu cuda/vector_float.cu cuda/vector_quant.cu)
-set(realm_cuda_machine
-  cuda/emulation/fiber.cpp cuda/emulation/machine.cpp cuda/emulation/runtime.cpp)
 
 # The files of the backend on the emulated device, as absolute paths in `out`; kernels are C++
 # there. To be called in the folder of the target that compiles them.
 function(realm_cuda_emulated_sources root out)
   list(TRANSFORM realm_cuda_host PREPEND ${root}/ OUTPUT_VARIABLE host)
   list(TRANSFORM realm_cuda_kernels PREPEND ${root}/ OUTPUT_VARIABLE kernels)
-  list(TRANSFORM realm_cuda_machine PREPEND ${root}/ OUTPUT_VARIABLE machine)
   # Kernels read memory as the words that instructions move, as they do on a device. -O2 also where
   # the rest is not optimized: a step of a model is some ten million emulated instructions.
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
     COMPILE_OPTIONS "-O2;-fno-strict-aliasing")
-  # The machine switches stacks: it tells the sanitizers what it does and is not instrumented.
-  set(tell "-O2")
-  if(REALM_SANITIZE MATCHES "address")
-    list(APPEND tell -fno-sanitize=all -DREALM_EMULATION_ASAN)
-  elseif(REALM_SANITIZE MATCHES "thread")
-    list(APPEND tell -fno-sanitize=all -DREALM_EMULATION_TSAN)
-  endif()
-  set_source_files_properties(${root}/cuda/emulation/fiber.cpp ${root}/cuda/emulation/machine.cpp
-    PROPERTIES COMPILE_OPTIONS "${tell}")
-  set(${out} ${host} ${kernels} ${machine} PARENT_SCOPE)
+  set(${out} ${host} ${kernels} ${root}/cuda/emulation/runtime.cpp PARENT_SCOPE)
 endfunction()

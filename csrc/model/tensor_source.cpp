@@ -118,7 +118,8 @@ WeightBytes TensorSource::fetch(const std::string& name, const gguf::TensorInfo&
     }
   }
   bytes_ += info.bytes;
-  if (options_.mapped) return {info.dtype, rows, cols, file_->view(info), file_};
+  if (options_.mapped || backend_.maps_weights())
+    return {info.dtype, rows, cols, file_->view(info), file_};
   return {info.dtype, rows, cols, file_->in_memory(info) ? file_->view(info) : stage(info),
           nullptr};
 }

@@ -96,6 +96,11 @@ std::vector<std::shared_ptr<Tenant>> Runtime::tenants() const {
   return core_->tenants();
 }
 
+EngineStats Runtime::stats(const std::string& model_id) const {
+  core_.owner().require();
+  return core_->slot(model_id)->stats();
+}
+
 std::vector<MetricFamily> Runtime::metrics() const {
   core_.owner().require();
   std::vector<TenantFigures> tenants;

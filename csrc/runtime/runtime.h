@@ -113,6 +113,8 @@ class Runtime {
 
   // ---- figures
 
+  // Of a model's engine, over all its tenants. Throws kInvalidRequest if there is no such model.
+  EngineStats stats(const std::string& model_id) const;
   // What runtime/metrics.h renders.
   std::vector<MetricFamily> metrics() const;
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_ext import _core
+from realm_ext._arguments import require_whole
 from realm_ext._pump import LoopPump, Pumps
 from realm_ext._token_ids import as_token_ids
 from realm_ext.completion import Chunk, Completion, Timings, Usage
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[int] | NDArray[np.integer]
 Prompts = Sequence[str] | Sequence[Sequence[int]]
+
+# What `Request.snapshot` gave, in any form of bytes.
+Snapshot = bytes | bytearray | memoryview
 
 # How one request is speculated: by default as its engine does, False for not at all.
 Speculative = _core.SpeculativeConfig | Literal[False] | None
@@ -59,6 +63,10 @@ class Terms:
     adapters: list[tuple[str, float]] | None
     speculative: Speculative
     tenant: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a priority that the core cannot hold."""
+        require_whole("priority", self.priority, least=-(2**31), most=2**31 - 1)
 
 
 class Serving(ABC):

@@ -17,6 +17,8 @@ def as_token_ids(tokens: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int3
         InvalidRequest: There is something that no vocabulary can have as an id.
     """
     given = np.asarray(tokens)
+    if given.ndim > 1:
+        raise InvalidRequest(f"token ids must be one list, not {given.ndim} levels of lists")
     if given.size == 0:
         return given.astype(np.int32)
     if given.dtype.kind not in "iu":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from realm_ext import _core
+from realm_ext.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from typing import Any
@@ -84,12 +85,20 @@ def scaled(
 
 
 def chosen(adapters: AdapterChoice) -> list[tuple[str, float]]:
-    """A request's adapters as names with scales."""
+    """A request's adapters as names with scales.
+
+    Raises:
+        InvalidRequest: It is nothing of the kind.
+    """
     if adapters is None:
         return []
     if isinstance(adapters, str):
         return [(adapters, 1.0)]
-    return [(name, float(scale)) for name, scale in adapters]
+    try:
+        return [(str(name), float(scale)) for name, scale in adapters]
+    except (TypeError, ValueError):
+        wanted = "None, a name, or pairs of a name and a scale"
+        raise InvalidRequest(f"adapter is {adapters!r}; must be {wanted}") from None
 
 
 def adapter_config(config: AdapterConfig | None) -> str | None:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_ext import _core
+from realm_ext._arguments import require_whole
 from realm_ext._draft import Draft, load_draft
-from realm_ext._serving import Prompt, Prompts, Serving, Speculative, Terms, close_at_exit
+from realm_ext._serving import Prompt, Prompts, Serving, Snapshot, Speculative, Terms, close_at_exit
 from realm_ext.adapters import chosen
 from realm_ext.completion import Chunk, Completion
 from realm_ext.errors import InvalidRequest
@@ -86,6 +87,15 @@ class Engine(Serving):
     ) -> None:
         """See the class."""
         super().__init__()
+        for name, value in (
+            ("max_sequences", max_sequences),
+            ("max_step_tokens", max_step_tokens),
+            ("kv_bytes", kv_bytes),
+            ("max_queue", max_queue),
+            ("max_wait_ms", max_wait_ms),
+            ("draft_kv_bytes", draft_kv_bytes),
+        ):
+            require_whole(name, value)
         self._model = model
         self._draft, draft_failure = load_draft(draft)
         if speculative is None and draft is not None:
@@ -255,7 +265,7 @@ class Engine(Serving):
 
     def resume(
         self,
-        snapshot: bytes,
+        snapshot: Snapshot,
         *,
         tenant: str | None = None,
         deadline_ms: float | None = None,
@@ -274,7 +284,7 @@ class Engine(Serving):
         space = _namespace(tenant)
         return Request(
             self._core.resume(
-                snapshot,
+                bytes(memoryview(snapshot)),
                 space=space,
                 deadline_ms=deadline_ms,
                 adapters=chosen(adapter),

@@ -38,8 +38,8 @@ class Model:
 
     Args:
         source: A path, or a bytes-like object that holds the file.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. Auto is the CPU: a CUDA
-            device is used when it is named.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"metal"``. Auto is the CPU:
+            a GPU is used when it is named. Metal uses the file in place, as ``"mapped"`` does.
         threads: How many threads compute; by default all processors this process may use.
         weights: ``"packed"`` packs the weights into memory of our own, as fast kernels want them.
             ``"mapped"`` uses the file in place: loading is instant, computing is slower, the

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_ext import _core
-from realm_ext._serving import Prompt, Prompts, Serving, Speculative, Terms
+from realm_ext._serving import Prompt, Prompts, Serving, Snapshot, Speculative, Terms
 from realm_ext.adapters import chosen
 from realm_ext.completion import Chunk, Completion
 from realm_ext.errors import InvalidRequest
@@ -214,7 +214,7 @@ class Tenant(Serving):
 
     def resume(
         self,
-        snapshot: bytes,
+        snapshot: Snapshot,
         *,
         deadline_ms: float | None = None,
         adapter: AdapterChoice = None,
@@ -224,7 +224,7 @@ class Tenant(Serving):
         terms = _terms(None, adapter, 0, deadline_ms, speculative)
         return Request(
             self._core.resume(
-                snapshot,
+                bytes(memoryview(snapshot)),
                 deadline_ms=terms.deadline_ms,
                 adapters=terms.adapters,
                 speculative=terms.speculative or None,

@@ -1,9 +1,15 @@
 #include <cstdio>
-#include <string_view>
 
-#include <realm/realm.h>
+#include <realm/realm.hpp>
 
 int main() {
-  std::printf("realm %s from C++\n", realm_version());
-  return std::string_view(realm_status_name(REALM_OK)) != "ok";
+  const realm::Runtime runtime;
+  try {
+    runtime.model("nobody");
+  } catch (const realm::Error& error) {
+    std::printf("realm %s from C++: %s: %s\n", realm::version().c_str(), error.status_name(),
+                error.what());
+    return 0;
+  }
+  return 1;
 }

@@ -12,6 +12,17 @@ import numpy.typing as npt
 
 from support import GOLDEN
 
+# How far logits may be from an oracle's; docs/numerics.md says where the bounds come from.
+# With f32 activations everything is computed in f32: what is left is rounding, about 1e-13, in both
+# programs.
+EXACT = 1e-9
+# With 8-bit activations, by how many weights share a scale of activations. llama.cpp's own distances
+# on tests/golden/quant are 3.2e-4 to 4.0e-4 and 6.8e-4 to 9.8e-4.
+INT8_BY_32 = 4.0e-4
+INT8_BY_256 = 1.0e-3
+# Keys and values rounded to 11 bits, relative errors of 2^-12: NMSE of some 1e-8 per layer.
+F16_KV = 1e-6
+
 Logits = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.int32]
 

@@ -19,6 +19,25 @@ def must_run(command: list[str], **options: object) -> str:
     return done.stdout
 
 
+def wheel_cmake_folder() -> str:
+    """Where find_package() finds the library of the installed package."""
+    return must_run([sys.executable, "-m", "realm_ext", "--cmake-dir"]).strip()
+
+
+def build_outside_project(
+    tools: dict[str, str], source: Path, build: Path, package_folder: str
+) -> Path:
+    """Configures and builds a CMake project that links the library; the folder of its programs."""
+    must_run(
+        [
+            tools["cmake"], "-S", str(source), "-B", str(build), "-G", "Ninja",
+            f"-DCMAKE_MAKE_PROGRAM={tools['ninja']}", f"-Drealm_DIR={package_folder}",
+        ]
+    )  # fmt: skip
+    must_run([tools["cmake"], "--build", str(build)])
+    return build
+
+
 def run_python(code: str, **environment: str) -> str:
     """Output of a fresh interpreter, whose first argument is a small model; fails with what it said."""
     small = GOLDEN / "arch" / "llama" / "model-f32.gguf"

@@ -8,10 +8,12 @@ from support import ROOT, ctest_names, must_run
 
 
 def declared_cases() -> list[str]:
-    """What the lists of tests/ and examples/ declare: a case per *_test.cpp, and literal names."""
-    lists = [ROOT / folder / "CMakeLists.txt" for folder in ("tests", "examples")]
-    literal = re.findall(r"add_test\(NAME (\w+)", "".join(path.read_text() for path in lists))
-    return sorted([path.stem for path in (ROOT / "tests" / "cpp").glob("*_test.cpp")] + literal)
+    """What the lists of tests/ and examples/ declare: a case per *_test.cpp, and by name."""
+    suites = [path.stem for path in (ROOT / "tests" / "cpp").glob("*_test.cpp")]
+    by_name = re.findall(r"add_test\(NAME (\w+)", (ROOT / "tests/CMakeLists.txt").read_text())
+    listed = (ROOT / "examples/cpp/CMakeLists.txt").read_text()
+    examples = [f"{name}_example" for name in re.findall(r"^example\((\w+)", listed, re.M)]
+    return sorted(suites + by_name + examples)
 
 
 @pytest.mark.parametrize("name", declared_cases())

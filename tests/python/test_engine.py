@@ -199,6 +199,7 @@ def test_a_snapshot_resumes_to_the_same_answer_in_another_engine(model, engine):
     with Engine(model) as other:
         resumed = other.resume(snapshot).result()
     assert (resumed.tokens, resumed.text) == (whole.tokens, whole.text)
+    assert engine.resume(bytearray(snapshot)).result().tokens == whole.tokens
     assert resumed.logprobs == whole.logprobs
     with pytest.raises(realm_ext.FormatError):
         engine.resume(snapshot[:-1])
@@ -255,3 +256,29 @@ def wait_until(condition, seconds=10):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"priority": 2**31}, "priority is 2147483648; must be -2147483648 to 2147483647"),
+        ({"priority": 0.5}, "priority is 0.5; must be a whole number"),
+        ({"adapter": 5}, "adapter is 5; must be None"),
+        ({"adapter": [("style", "much")]}, "adapter is"),
+    ],
+)
+def test_a_term_that_makes_no_sense_is_named(engine, arguments, what):
+    with pytest.raises(realm_ext.InvalidRequest, match=what):
+        engine.submit(PROMPT, **arguments)
+
+
+@pytest.mark.parametrize("option", ["kv_bytes", "max_sequences", "max_wait_ms", "draft_kv_bytes"])
+@pytest.mark.parametrize("value", [-1, 2**63, "much"])
+def test_an_option_out_of_range_is_named(model, option, value):
+    with pytest.raises(realm_ext.InvalidRequest, match=f"{option} (is|must)"):
+        realm_ext.Engine(model, **{option: value})
+
+
+def test_a_list_of_lists_of_lists_is_no_prompt(engine):
+    with pytest.raises(realm_ext.InvalidRequest, match="2 levels"):
+        engine.submit([[1, 2], [3, 4]])

@@ -10,7 +10,11 @@ import pytest
 import realm_ext
 from closeness import (
     ARCHITECTURES,
+    EXACT,
+    F16_KV,
     FORWARD_CASES,
+    INT8_BY_32,
+    INT8_BY_256,
     Sequence,
     arch_model,
     arch_oracle,
@@ -20,17 +24,8 @@ from closeness import (
 )
 from support import GOLDEN
 
-# With f32 activations everything is computed in f32: what is left is rounding, about 1e-13, in both
-# programs.
-EXACT = 1e-9
-# With 8-bit activations, by how many weights share a scale of activations. llama.cpp's own distances
-# on tests/golden/quant are 3.2e-4 to 4.0e-4 and 6.8e-4 to 9.8e-4.
-INT8_BY_32 = 4.0e-4
-INT8_BY_256 = 1.0e-3
 BY_32 = {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4", "NVFP4"}
 FLOATS = {"F32", "F16", "BF16", "F64"}
-# Keys and values rounded to 11 bits, relative errors of 2^-12: NMSE of some 1e-8 per layer.
-F16_KV = 1e-6
 
 
 def cases_to_compare() -> dict[str, tuple[str, list[Sequence]]]:

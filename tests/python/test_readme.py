@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import realm_ext
-from support import ROOT, must_run
+from support import ROOT, build_outside_project, wheel_cmake_folder
 
 
 def blocks_of(path):
@@ -48,7 +48,7 @@ def test_the_first_two_commands_are_the_promised_ones():
 
 
 def test_every_block_has_a_test_here():
-    assert {language for language, _ in BLOCKS} == {"sh", "python", "cmake", "c"}
+    assert {language for language, _ in BLOCKS} == {"sh", "python", "cmake", "cpp"}
 
 
 @pytest.mark.parametrize("block", blocks("sh")[2:])
@@ -66,16 +66,23 @@ def test_python_blocks_of_documents_run(block, tmp_path):
     assert run_in(tmp_path, sys.executable, "-c", block) is not None
 
 
-def test_the_c_project_builds_and_runs(tmp_path, cmake_tools):
+def test_the_cpp_project_builds_and_runs(tmp_path, cmake_tools):
     (tmp_path / "CMakeLists.txt").write_text(*blocks("cmake"))
-    (tmp_path / "main.c").write_text(*blocks("c"))
-    package = run_in(tmp_path, sys.executable, "-m", "realm_ext", "--cmake-dir").strip()
-    build = tmp_path / "build"
-    must_run(
-        [cmake_tools["cmake"], "-S", str(tmp_path), "-B", str(build), "-G", "Ninja",
-         f"-DCMAKE_MAKE_PROGRAM={cmake_tools['ninja']}", f"-Drealm_DIR={package}"]
-    )  # fmt: skip
-    must_run([cmake_tools["cmake"], "--build", str(build)])
+    (tmp_path / "main.cpp").write_text(*blocks("cpp"))
+    build = build_outside_project(cmake_tools, tmp_path, tmp_path / "build", wheel_cmake_folder())
+    out = run_in(tmp_path, build / "hello", realm_ext.demo_path("target.gguf"))
+    assert out.startswith("The capital of France is Paris")
+
+
+def test_the_programs_of_the_page_on_embedding_build_and_run(tmp_path, cmake_tools):
+    for language, text in blocks_of(ROOT / "docs" / "embedding.md"):
+        named = re.match(r"/[/*] (\w+\.\w+):", text)
+        (tmp_path / (named[1] if named else "CMakeLists.txt")).write_text(text)
+        assert named or language == "cmake"
+    build = build_outside_project(cmake_tools, tmp_path, tmp_path / "build", wheel_cmake_folder())
     model = realm_ext.demo_path("target.gguf")
-    n_tensors = len(realm_ext.GGUFFile(model).tensors)
-    assert run_in(tmp_path, build / "hello", model) == f"{n_tensors} tensors\n"
+    assert re.match(r" Paris\..*\n16 tokens\n", run_in(tmp_path, build / "answer", model), re.S)
+    spain, japan = run_in(tmp_path, build / "serve", model).split("\n")[:2]
+    assert spain.startswith(" Madrid")
+    assert japan.startswith(" Tokyo")
+    assert run_in(tmp_path, build / "layers", model) == "next: P\nthe same bits\n"

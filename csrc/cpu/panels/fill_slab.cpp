@@ -19,10 +19,15 @@ constexpr uint64_t kOnes = 0x0101010101010101;
 // One row of a slab. Weights are put eight at a time, value k in byte k.
 class SlabRow {
  public:
-  SlabRow(Slab& slab, int row, uint8_t flip) : slab_(slab), row_(row), flip_(kOnes * flip) {}
+  SlabRow(Slab& slab, int row, SlabOrder order)
+      : slab_(slab), row_(row), run_(order.run), flip_(kOnes * order.flip) {}
 
   void put8(int k, uint64_t weights) {
     weights ^= flip_;
+    if (run_ == 8) {
+      std::memcpy(&slab_.q[0][0] + 16 * k + 8 * row_, &weights, 8);
+      return;
+    }
     std::memcpy(slab_.q[k / 4] + 4 * row_, &weights, 4);
     weights >>= 32;
     std::memcpy(slab_.q[k / 4 + 1] + 4 * row_, &weights, 4);
@@ -40,7 +45,7 @@ class SlabRow {
 
  private:
   Slab& slab_;
-  int row_;
+  int row_, run_;
   uint64_t flip_;
 };
 
@@ -281,9 +286,9 @@ void fill_row(DType dtype, const std::byte* bytes, int n_blocks, int64_t stride,
 }  // namespace
 
 void fill_slab(DType dtype, const std::byte* const (&rows)[kPanelRows], int n_blocks,
-               int64_t stride, uint8_t flip, Slab& out) {
+               int64_t stride, SlabOrder order, Slab& out) {
   for (int row = 0; row < kPanelRows; ++row) {
-    if (rows[row]) fill_row(dtype, rows[row], n_blocks, stride, SlabRow(out, row, flip));
+    if (rows[row]) fill_row(dtype, rows[row], n_blocks, stride, SlabRow(out, row, order));
   }
 }
 

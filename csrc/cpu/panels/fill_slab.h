@@ -11,8 +11,8 @@
 namespace realm::cpu {
 
 // `rows[r]` is row r's first file block, null for none; the blocks of its `n_blocks` that make 256
-// values (several of NVFP4) follow every `stride` bytes. Weights are written xor `flip`.
+// values (several of NVFP4) follow every `stride` bytes.
 void fill_slab(DType dtype, const std::byte* const (&rows)[kPanelRows], int n_blocks,
-               int64_t stride, uint8_t flip, Slab& out);
+               int64_t stride, SlabOrder order, Slab& out);
 
 }  // namespace realm::cpu

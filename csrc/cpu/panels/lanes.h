@@ -4,7 +4,11 @@
 // Included inside a level's namespace, after panels/level.h.
 //
 // kManyRowCounts: a kernel for every number of rows. Levels without it take some rows in two calls,
-// for which the build is minutes shorter.
+// for which the build is minutes shorter. kManyRegisters: 32 vectors fit, and a tile of floats
+// takes twice the sums.
+//
+// kSlabRun: values of k side by side in a slab (panels/operands.h). Eight where one instruction
+// multiplies two lanes by two rows of activations, which panels/tile_by_pairs.inc does.
 //
 // dot_unsigned and dot_signed multiply the four bytes of each lane with four int8 of activations
 // and add. Weights of dot_unsigned are at most 127, or 255 where kFullUnsigned. Weights of
@@ -12,7 +16,8 @@
 
 #if defined(__AVX512F__) && !defined(REALM_IS_BASELINE)
 
-constexpr int kWidth = 16;
+constexpr int kWidth = 16, kSlabRun = 4;
+constexpr bool kManyRegisters = true;
 struct Lanes {
   __m512i v;
 };
@@ -162,7 +167,8 @@ INLINE Floats load_bf16(const uint8_t* p) {
 
 #elif defined(__AVX2__) && !defined(REALM_IS_BASELINE)
 
-constexpr int kWidth = 8;
+constexpr int kWidth = 8, kSlabRun = 4;
+constexpr bool kManyRegisters = false;
 constexpr int kSignedFlip = 0;
 constexpr bool kManyRowCounts = false, kFullUnsigned = false;
 struct Lanes {
@@ -315,9 +321,12 @@ INLINE Lanes dot_signed_at(Lanes acc, Lanes w, const void* x) {
 INLINE Lanes low_nibbles(Lanes a) {
   return a & splat(0x0f0f0f0f);
 }
+#if !defined(REALM_HAS_HIGH_NIBBLES)
 INLINE Lanes high_nibbles(Lanes a) {
   return shift_right<4>(a) & splat(0x0f0f0f0f);
 }
+#endif
+#undef REALM_HAS_HIGH_NIBBLES
 
 template <int N>
 struct Constant {

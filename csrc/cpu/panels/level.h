@@ -10,6 +10,12 @@
 #if defined(__ARM_NEON)
 #define REALM_LEVEL_EXISTS 1
 #include <arm_neon.h>
+#if defined(REALM_IS_DOTPROD) && !defined(__ARM_FEATURE_DOTPROD)
+#error "the level dotprod needs flags that allow the dot product of bytes"
+#endif
+#if defined(REALM_IS_I8MM) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#error "the level i8mm needs flags that allow the matrix product of bytes"
+#endif
 #endif
 #elif defined(__AVX2__)
 #define REALM_LEVEL_EXISTS 1
@@ -21,4 +27,7 @@
 #define INLINE_LAMBDA __attribute__((always_inline))
 #define REALM_JOIN_(a, b) a##b
 #define REALM_JOIN(a, b) REALM_JOIN_(a, b)
+#define REALM_TEXT_(a) #a
+#define REALM_TEXT(a) REALM_TEXT_(a)
 #define REALM_LEVEL_NAMESPACE REALM_JOIN(level_, REALM_LEVEL)
+#define REALM_LEVEL_TEXT REALM_TEXT(REALM_LEVEL)

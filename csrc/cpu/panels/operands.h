@@ -43,7 +43,14 @@ struct alignas(64) ActFine {
   float sum[8];  // d * the sum of q
 };
 
-// One block of a panel, unpacked: a byte for each weight, four values of k side by side.
+// How a level wants its slabs: how many values of k side by side, four or eight, and what signed
+// weights are xored with.
+struct SlabOrder {
+  uint8_t run, flip;
+};
+
+// One block of a panel, unpacked: a byte for each weight. In runs of eight, a lane's values lie at
+// 8 * lane of the 128 bytes from q[2 * (k / 8)] on.
 struct alignas(64) Slab {
   uint8_t q[64][64];    // [k / 4][4 * lane + k % 4]
   float scale[16][16];  // [sub-block][lane]
@@ -101,6 +108,7 @@ using FloatKernel = void (*)(const uint8_t* panels, int64_t panel_stride, const 
                              int64_t x_stride, int64_t depth, float* acc);
 
 struct PanelKernels {
+  const char* compiled_for;  // the level, as the build named it to the units
   void (*quantize_super)(const float* x, ActSuper* out);
   void (*quantize_fine)(const float* x, int n_values, ActFine* out);
   // Null where a level has no kernel for that many rows or panels; one row and one panel always
@@ -111,7 +119,7 @@ struct PanelKernels {
   TileKernel tile[kSlabKinds][kMaxTileRows + 1][kMaxTilePanels + 1];
   FloatKernel floats[kFloatPanels][kMaxFloatRows + 1][kMaxFloatPanels + 1];
   void (*widen[kFloatPanels])(const uint8_t* in, float* out, int64_t n);
-  uint8_t signed_flip;  // slabs hold signed weights xor this
+  SlabOrder slab_order;
 };
 
 }  // namespace realm::cpu

@@ -14,12 +14,16 @@ namespace realm::cpu::REALM_LEVEL_NAMESPACE {
 #include "cpu/panels/product.inc"
 #include "cpu/panels/quantize.inc"
 // After product.inc.
+#if defined(REALM_IS_I8MM)
+#include "cpu/panels/tile_by_pairs.inc"
+#endif
 #include "cpu/panels/tile.inc"
 
 bool add_tiles(PanelKernels& kernels) {
   kernels.quantize_super = quantize_super;
   kernels.quantize_fine = quantize_fine;
-  kernels.signed_flip = kSignedFlip;
+  kernels.compiled_for = REALM_LEVEL_TEXT;
+  kernels.slab_order = {kSlabRun, kSignedFlip};
   set_tiles<SubBlocks<32, false, false>, true>(kernels, SlabKind::kSuper32);
   set_tiles<SubBlocks<16, false, false>, true>(kernels, SlabKind::kSuper16);
   set_tiles<SubBlocks<32, false, true>, false>(kernels, SlabKind::kSuper32Min);

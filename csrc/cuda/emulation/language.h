@@ -6,7 +6,7 @@
 #include <cstring>
 #include <tuple>
 
-#include "cuda/emulation/machine.h"
+#include "gpu/emulation/machine.h"
 #include "cuda/runtime.h"
 
 #define __global__ static

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cuda/emulation/machine.h"
+#include "gpu/emulation/machine.h"
 
 namespace realm::simt {
 

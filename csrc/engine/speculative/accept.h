@@ -70,7 +70,7 @@ Verdict accept_by_rejection(const Distribution& target, const DraftedToken& draf
 // is_draft must be false. `stands(token)` is told each token that stands, before the next position
 // is judged, and says whether the request goes on. Returns how many drafted tokens stand.
 template <class Judge, class Stands>
-size_t accept(size_t n_drafted, Judge&& judge, Stands&& stands) {
+size_t accept([[maybe_unused]] size_t n_drafted, Judge&& judge, Stands&& stands) {
   for (size_t i = 0;; ++i) {
     const Verdict verdict = judge(i);
     REALM_DCHECK(!verdict.is_draft || i < n_drafted);
