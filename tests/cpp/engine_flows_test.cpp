@@ -34,9 +34,12 @@ class Market {
   uint64_t ended(const FlowBook& book) { return member(book).n_ended; }
   // Steps that the flow's last request to start waited.
   int64_t last_wait(const FlowBook& book) { return member(book).last_wait; }
+  // Rows that the engine computed from the step in which a request came to its first token.
+  std::vector<int64_t>& first_token_rows(const FlowBook& book) { return member(book).first_rows; }
   int64_t n_preempted() const { return n_preempted_; }
   void forget() {
     n_preempted_ = 0;
+    for (Member& one : flows_) one.first_rows.clear();
     for (Member& one : flows_) one.n_rows = one.n_ended = 0;
   }
 
@@ -51,6 +54,7 @@ class Market {
     }
     const auto plan = scheduler_.plan({});
     n_preempted_ += std::ssize(scheduler_.preempted());
+    for (const Work& work : plan) n_rows_ += work.n_rows;
     for (Sequence* sequence : scheduler_.admitted()) {
       if (sequence->generation.n_generated() == 0) {
         member(*sequence->flow).last_wait = now_ - arrived_[sequence->order];
@@ -58,8 +62,14 @@ class Market {
     }
     for (const Work& work : plan) {
       member(*work.sequence->flow).n_rows += static_cast<uint64_t>(work.n_rows);
+      const bool is_silent = work.sequence->generation.n_generated() == 0;
       compute(work, random_);
+      if (!is_silent || work.sequence->generation.n_generated() == 0) continue;
+      const int64_t rows = n_rows_ - rows_before_[work.sequence->order];
+      member(*work.sequence->flow).first_rows.push_back(rows);
     }
+    last_rows_ = 0;
+    for (const Work& work : plan) last_rows_ += work.n_rows;
     for (Member& one : flows_) end_full(one);
   }
 
@@ -69,6 +79,7 @@ class Market {
     Appetite appetite;
     std::list<Sequence> sequences{};
     uint64_t n_rows = 0, n_ended = 0;
+    std::vector<int64_t> first_rows{};
     int64_t last_wait = 0;
   };
 
@@ -79,6 +90,7 @@ class Market {
   void submit(Member& one) {
     const Appetite& a = one.appetite;
     arrived_[order_] = now_;
+    rows_before_[order_] = n_rows_ - last_rows_;  // it came when the last step had just begun
     one.sequences.push_back(sequence_of(space_, order_++, a.n_prompt, a.n_answer, 0, &one.book));
     scheduler_.add(one.sequences.back());
   }
@@ -96,7 +108,8 @@ class Market {
   std::list<Member> flows_;
   Scheduler scheduler_;
   Random random_{7};
-  std::map<uint64_t, int64_t> arrived_;
+  std::map<uint64_t, int64_t> arrived_, rows_before_;
+  int64_t n_rows_ = 0, last_rows_ = 0;
   uint64_t order_ = 0;
   int64_t now_ = 0, n_preempted_ = 0;
 };
@@ -129,6 +142,30 @@ TEST(a_flood_gets_no_more_than_those_who_send_one_at_a_time) {
   std::vector<double> shares;
   for (const FlowBook* flow : flows) shares.push_back(static_cast<double>(market.rows(*flow)));
   EXPECT(jain(shares) > 0.97);
+}
+
+TEST(a_flood_hardly_delays_a_first_token) {
+  constexpr int64_t kPrompt = 128;  // alone, these rows are what comes before the first token
+  Market market(places(8, 512), blocks(4000, 512));
+  const Appetite one_at_a_time{.n_at_once = 1, .n_prompt = kPrompt, .n_answer = 24};
+  market.open(1, {.n_at_once = 200, .n_prompt = kPrompt, .n_answer = 24});
+  std::vector<FlowBook*> victims;
+  for (int i = 0; i < 7; ++i) {
+    victims.push_back(&market.open(1, one_at_a_time));
+    market.run(3);  // they do not come together
+  }
+  market.run(50);
+  market.forget();
+  market.run(2000);
+  std::vector<int64_t> rows;
+  for (const FlowBook* victim : victims) {
+    const auto& own = market.first_token_rows(*victim);
+    rows.insert(rows.end(), own.begin(), own.end());
+  }
+  EXPECT(rows.size() > 400);
+  std::ranges::sort(rows);
+  EXPECT(rows[rows.size() / 2] < 3 * kPrompt);
+  EXPECT(rows[rows.size() * 9 / 10] < 4 * kPrompt);
 }
 
 TEST(a_request_takes_a_place_from_a_flood_in_the_step_it_comes) {
