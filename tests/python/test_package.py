@@ -61,7 +61,11 @@ NO_NVCC = "-DCMAKE_CUDA_COMPILER=NOTFOUND"
         (["-DREALM_CUDA=AUTO", NO_NVCC], 0, "CUDA: no compiler found, building for the CPU only"),
         (["-DREALM_CUDA=ON", NO_NVCC], 1, "REALM_CUDA=ON, but no working CUDA compiler"),
         (["-DREALM_CUDA=MAYBE"], 1, "must be AUTO, ON, OFF or EMULATED"),
-        (["-DREALM_CUDA=OFF", "-DREALM_METAL=ON"], 1, "REALM_METAL=ON, but this build is for Linux"),
+        (
+            ["-DREALM_CUDA=OFF", "-DREALM_METAL=ON"],
+            1,
+            "REALM_METAL=ON, but this build is for Linux",
+        ),
         (["-DREALM_CUDA=OFF", "-DREALM_METAL=MAYBE"], 1, "must be AUTO, ON, OFF or EMULATED"),
         (["-DREALM_CUDA=OFF", "-DREALM_METAL=AUTO"], 0, "Metal: this build is not for macOS"),
     ],
