@@ -77,8 +77,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     if not options.clang:
-        print("1 check skipped: there is no clang (apt-get install clang)")
-        return 0
+        print("there is no clang (apt-get install clang)")
+        return 2
     text = source()
     wrong = complaints(options.clang, text)
     print(wrong or f"{len(text.splitlines())} lines of shaders name every address space")

@@ -139,7 +139,7 @@ void Runtime::Core::load_draft(const std::string& model_id,
                                const std::shared_ptr<const gguf::GgufFile>& file,
                                const LoadProgress& progress) {
   const std::string draft_id = default_draft_id(model_id);
-  validate_id("model_id", draft_id);
+  validate_id("model_id", model_id);
   Reservation reserved(*this);
   {
     const std::lock_guard lock(mutex_);
@@ -204,7 +204,8 @@ std::vector<Runtime::Core::Slot> Runtime::Core::take_model_locked(const std::str
                 quoted(id));
     is_shared |= other != slot && other->draft() == draft;
   }
-  if (draft && draft->is_draft() && !is_shared) taken.push_back(draft);
+  const bool is_own = draft && draft->is_draft() && !is_shared;
+  if (is_own && find_locked(draft->id()) == draft) taken.push_back(draft);
   for (const Slot& gone : taken) {
     models_.erase(gone->id());
     std::erase_if(adapters_, [&](const auto& one) { return one.second.model_id == gone->id(); });

@@ -1,0 +1,107 @@
+// Turns on a backend: one at a time has it, those who are modest give way, and nobody waits for
+// ever.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cpp/harness.h"
+#include "model/backend_turns.h"
+
+using namespace realm;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+void spend(milliseconds time) {
+  const auto end = Clock::now() + time;
+  while (Clock::now() < end) {
+  }
+}
+
+// Takes turns of 1 ms or more until `stop`; the time that it had.
+template <class Turn>
+Clock::duration hurry(const std::atomic<bool>& stop, BackendTurns& turns) {
+  Clock::duration had{0};
+  while (!stop) {
+    const Turn turn(turns);
+    const auto begin = Clock::now();
+    spend(milliseconds(1));
+    had += Clock::now() - begin;
+  }
+  return had;
+}
+
+struct Modest : ModestTurn {
+  explicit Modest(BackendTurns& turns) : ModestTurn(turns, nullptr) {}
+};
+using Other = std::lock_guard<BackendTurns>;
+
+}  // namespace
+
+TEST(one_at_a_time_has_the_backend) {
+  BackendTurns turns;
+  int64_t counter = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int n = 0; n < 500; ++n) {
+        if (i % 2) {
+          const std::lock_guard lock(turns);
+          ++counter;
+        } else {
+          const ModestTurn turn(turns, nullptr);
+          ++counter;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(counter, 2000);
+}
+
+TEST(the_modest_take_all_of_an_idle_backend) {
+  BackendTurns turns;
+  Clock::duration least = std::chrono::hours(1);
+  for (int attempt = 0; attempt < 10; ++attempt) {  // on a machine that others use
+    const auto begin = Clock::now();
+    for (int i = 0; i < 10; ++i) {
+      const Modest turn(turns);
+      spend(milliseconds(1));
+    }
+    least = std::min(least, Clock::now() - begin);
+  }
+  EXPECT(least < milliseconds(20));  // waiting after each turn would take 30
+}
+
+TEST(however_many_hurry_the_others_have_most_of_a_busy_backend) {
+  BackendTurns turns;
+  std::atomic<bool> stop{false};
+  Clock::duration modest[3], others{0};
+  std::vector<std::thread> threads;
+  for (Clock::duration& had : modest)
+    threads.emplace_back([&] { had = hurry<Modest>(stop, turns); });
+  threads.emplace_back([&] { others = hurry<Other>(stop, turns); });
+  std::this_thread::sleep_for(milliseconds(300));
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  const Clock::duration together = modest[0] + modest[1] + modest[2];
+  EXPECT(together > milliseconds(2));
+  // Three to one, but for the turns at both ends.
+  EXPECT(others + milliseconds(20) > 2 * together);
+}
+
+TEST(who_waits_for_a_modest_turn_can_give_up) {
+  BackendTurns turns;
+  turns.lock();
+  std::atomic<bool> cancel{false};
+  std::thread waiting([&] { EXPECT_ERROR(kCancelled, { turns.lock_modestly(&cancel); }); });
+  cancel = true;
+  waiting.join();
+  turns.unlock();
+  const ModestTurn turn(turns, nullptr);  // nobody is left in the queue before it
+}
