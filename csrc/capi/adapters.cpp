@@ -40,7 +40,7 @@ int realm_adapter_load(realm_runtime* runtime, const char* adapter_id, size_t ad
   return guard([&] {
     const auto object = object_of(runtime);
     const std::string id(text_of("adapter_id", adapter_id, adapter_id_length));
-    const std::string file(text_of("path", path, path_length));
+    const std::string file = path_of("path", path, path_length);
     const std::string model(text_of("model_id", model_id, model_id_length));
     object->runtime().load_lora_adapter(id, realm::lora::open_adapter(file), model);
   });

@@ -32,6 +32,14 @@ inline std::string_view text_of(const char* name, const char* data, size_t lengt
   return {data, length};
 }
 
+// A path: what the operating system takes ends at a zero byte, so there must be none before.
+inline std::string path_of(const char* name, const char* data, size_t length) {
+  const std::string_view path = text_of(name, data, length);
+  REALM_CHECK(!path.empty(), name, " is empty");
+  REALM_CHECK(path.find('\0') == path.npos, name, " is ", quoted(path), ", with a zero byte");
+  return std::string(path);
+}
+
 // `count` values at `data`, which may be NULL only if there are none.
 template <class T>
 std::span<T> array_of(const char* name, T* data, size_t count) {

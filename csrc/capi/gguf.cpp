@@ -44,7 +44,7 @@ using namespace realm::capi;
 
 int realm_gguf_open(const char* path, size_t path_length, realm_gguf** out) {
   return guard([&] {
-    const std::string name(text_of("path", path, path_length));
+    const std::string name = path_of("path", path, path_length);
     require("out", out);
     *out = give_out_file(realm::gguf::GgufFile::open(name));
   });

@@ -63,7 +63,7 @@ int realm_model_load(realm_runtime* runtime, const char* model_id, size_t model_
     const auto object = object_of(runtime);
     realm::ModelSpec spec = options != nullptr ? model_spec_of(options) : realm::ModelSpec{};
     spec.model_id = text_of("model_id", model_id, model_id_length);
-    spec.model_path = text_of("path", path, path_length);
+    spec.model_path = path_of("path", path, path_length);
     object->runtime().load_model(spec);
   });
 }

@@ -146,7 +146,9 @@ realm_runtime_options struct_of(const RuntimeOptions& from) {
 ModelSpec model_spec_of(const realm_model_options* given) {
   const realm_model_options o = read_struct("options", given);
   ModelSpec spec;
-  if (o.draft_path.length > 0) spec.draft_model_path = string_of("draft_path", o.draft_path);
+  if (o.draft_path.length > 0) {
+    spec.draft_model_path = path_of("draft_path", o.draft_path.data, o.draft_path.length);
+  }
   if (o.draft_id.length > 0) spec.draft_model_id = string_of("draft_id", o.draft_id);
   if (o.speculative != nullptr) spec.speculative = speculative_of(o.speculative);
   return spec;

@@ -52,6 +52,9 @@ static void wrong_files_and_ids_have_their_codes(const world* w) {
                  "model_id is NULL, with a length of 4");
   EXPECT_REFUSED(realm_model_load(s.runtime, TEXT("b"), path, SIZE_MAX, NULL),
                  "path has a length of ");
+  EXPECT_REFUSED(realm_model_load(s.runtime, TEXT("b"), TEXT("a\0b"), NULL),
+                 "path is 'a\\x00b', with a zero byte");
+  EXPECT_REFUSED(realm_model_load(s.runtime, TEXT("b"), TEXT(""), NULL), "path is empty");
   EXPECT_FAILS(realm_store_model(s.runtime, TEXT("this is no model"), TEXT("b")),
                REALM_ERROR_FORMAT, "magic");
   EXPECT_REFUSED(realm_store_model(s.runtime, NULL, 0, TEXT("b")), "data is empty");
