@@ -3,10 +3,10 @@
 #include <atomic>
 #include <mutex>
 #include <shared_mutex>
-#include <unistd.h>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/system.h"
 
 namespace realm::capi {
 
@@ -42,7 +42,7 @@ class HandleTable {
       : first_serial_(parent != nullptr ? parent->next_serial_.load() : 1),
         next_serial_(first_serial_) {}
 
-  bool is_of_this_process() const { return process_ == ::getpid(); }
+  bool is_of_this_process() const { return process_ == process_id(); }
 
   uintptr_t enter(HandleKind kind, std::shared_ptr<void> object) {
     const std::unique_lock lock(mutex_);
@@ -88,7 +88,7 @@ class HandleTable {
          ", a handle that was freed");
   }
 
-  const pid_t process_ = ::getpid();
+  const int64_t process_ = process_id();
   const uintptr_t first_serial_;
   std::atomic<uintptr_t> next_serial_;
   mutable std::shared_mutex mutex_;

@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <atomic>
-#include <csignal>
 #include <limits>
 #include <mutex>
 #include <thread>
@@ -9,6 +8,7 @@
 
 #include "base/counter_rng.h"
 #include "base/error.h"
+#include "base/quiet_thread.h"
 #include "engine/engine_loop.h"
 #include "engine/inbox.h"
 #include "engine/snapshot.h"
@@ -46,26 +46,6 @@ int64_t max_live(const EngineOptions& options) {
   return options.max_sequences + *options.max_queue;
 }
 
-// Signals are for the threads of the embedding program, apart from those that say what this thread
-// itself did.
-std::thread start_without_signals(EngineLoop& loop) {
-  sigset_t all, before;
-  sigfillset(&all);
-  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGPROF}) {
-    sigdelset(&all, own);
-  }
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread;
-  try {
-    thread = std::thread([&loop] { loop.run(); });
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 }  // namespace
 
 struct Engine::Core {
@@ -74,7 +54,7 @@ struct Engine::Core {
       : identity{model->fingerprint(), options.kv_type},
         inbox(std::make_shared<Inbox>(max_live(options))),
         loop(std::move(model), options, inbox, std::move(after_forward), std::move(draft)),
-        thread(start_without_signals(loop)) {}
+        thread(start_quiet_thread([this] { loop.run(); })) {}
   ~Core() { close(); }
 
   void close() {

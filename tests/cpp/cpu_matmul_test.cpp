@@ -271,10 +271,14 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
   };
   using Paths = std::set<std::string>;
   constexpr auto kInt8 = ActivationKind::kInt8;
+  // Four panels: where tiles take three, one is left over.
+  const auto slab = static_cast<int>(SlabKind::kFine32);
+  const bool takes_three = panel_kernels_for(level).tile[slab][1][3] != nullptr;
+  const Paths many = takes_three ? Paths{"slab", "tail"} : Paths{"slab"};
   for (const char* fast : {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "Q2_K",
                            "Q3_K", "Q5_0", "Q4_1", "Q5_1", "MXFP4"}) {
     EXPECT(run(fast, 8, false, kInt8) == Paths{"fused"});
-    EXPECT(run(fast, 20, false, kInt8) == (Paths{"slab", "tail"}));
+    EXPECT(run(fast, 20, false, kInt8) == many);
     EXPECT(run(fast, 1, true, kInt8) == Paths{"tail"});
   }
   EXPECT(run("IQ2_XS", 1, false, kInt8) == Paths{"tail"});

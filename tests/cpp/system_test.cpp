@@ -10,6 +10,7 @@
 #include <vector>
 #if defined(_WIN32)
 #include <winsock2.h>
+#undef near  // which the headers of Windows still define
 #else
 #include <poll.h>
 #endif
