@@ -33,7 +33,16 @@ def test_a_pair_made_to_agree_agrees_as_much(tmp_path):
     pair = tmp_path / "target.gguf", tmp_path / "draft.gguf"
     synth.write_model(pair[0], "tiny", "Q4_K_M", chain=7)
     synth.write_model(pair[1], "tiny", "Q4_K_M", seed=3, chain=7, agree=0.8)
-    run("--pair", *map(str, pair), "--json", str(tmp_path / "rows.json"), "--tokens", "200", "--k", "4")
+    run(
+        "--pair",
+        *map(str, pair),
+        "--json",
+        str(tmp_path / "rows.json"),
+        "--tokens",
+        "200",
+        "--k",
+        "4",
+    )
     rows = {row["way"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
     # The adaptive row looks at the clock and may have stopped guessing; the fixed one is the same always.
     assert 0.5 < rows["4"]["acceptance"] < 0.97  # a chain of 512 tokens soon goes in circles
