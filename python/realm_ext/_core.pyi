@@ -17,6 +17,7 @@ __all__ = [
     "AppliedTensor",
     "BackendProbe",
     "BuildInfo",
+    "CancelFlag",
     "Ceilings",
     "Device",
     "End",
@@ -25,6 +26,7 @@ __all__ = [
     "Format",
     "GGUFFile",
     "Latency",
+    "LayerSession",
     "LoadedAdapter",
     "LoadedModel",
     "Mailbox",
@@ -72,6 +74,7 @@ __all__ = [
     "sample",
     "sampling_law",
     "set_adapter_budget",
+    "tenant_layer_session",
     "token_logprobs",
     "token_noise",
     "unload_adapter",
@@ -1357,6 +1360,57 @@ class Runtime:
     def unload_lora_adapter(self, adapter_id: str) -> None: ...
     def unload_model(self, model_id: str) -> None: ...
 
+class CancelFlag:
+    """
+    Ends the calls that it is given to; raised for good.
+    """
+    def __init__(self) -> None: ...
+    def raise_(self) -> None: ...
+    @property
+    def is_raised(self) -> bool: ...
+
+class LayerSession:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        max_tokens: typing.SupportsInt | typing.SupportsIndex = 0,
+        max_rows: typing.SupportsInt | typing.SupportsIndex = 512,
+        kv_dtype: str = "f16",
+        adapters: collections.abc.Sequence[
+            tuple[str, typing.SupportsFloat | typing.SupportsIndex]
+        ] = [],
+    ) -> None: ...
+    def compute_logits(
+        self,
+        rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def embed_tokens(
+        self,
+        tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def forward_layer(
+        self,
+        layer: typing.SupportsInt | typing.SupportsIndex,
+        rows: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        cancel: CancelFlag | None = None,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def truncate(self, n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def max_rows(self) -> int: ...
+    @property
+    def n_step_rows(self) -> int: ...
+    @property
+    def next_layer(self) -> int: ...
+
 def active_cpu_level() -> str:
     """
     The instruction set that CPU kernels use: the best there is, or what REALM_CPU_ISA names.
@@ -1520,6 +1574,12 @@ def sampling_law(
     """
 
 def set_adapter_budget(model: Model, bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+def tenant_layer_session(
+    tenant: Tenant,
+    *,
+    max_tokens: typing.SupportsInt | typing.SupportsIndex,
+    max_rows: typing.SupportsInt | typing.SupportsIndex,
+) -> LayerSession: ...
 def token_logprobs(
     logits: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
     token: typing.SupportsInt | typing.SupportsIndex,
