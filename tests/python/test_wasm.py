@@ -1,14 +1,16 @@
 """Guests in WebAssembly: what they compute is what the host computes, over both widths of memory."""
 
+import gc
 import struct
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 import realm_ext
 from closeness import same_bits
-from realm_ext.wasm import ABI_VERSION, Host, Limits
+from realm_ext.wasm import ABI_VERSION, GuestError, Host, Limits
 from realm_ext.wasm._abi import FUNCTIONS
 from support import run_python
 from wasm_guests import FUNCTIONS as DOCUMENTED
@@ -274,6 +276,35 @@ def test_a_tenant_has_one_guest_at_a_time(host, tenant):
         host.guest(module(""), tenant)
     guest.close()
     host.guest(module(""), tenant)
+
+
+def trap(guest):
+    """Traps the guest; what pytest.raises keeps of the error would keep the guest too."""
+    try:
+        guest.call("trap")
+    except GuestError:
+        return
+    raise AssertionError("it goes on")
+
+
+def test_guests_that_are_dropped_leave_nothing_behind(host, tenant):
+    from wasmtime._func import FUNCTIONS as HELD
+
+    program = host.compile(caller()[:-1] + '(func (export "trap") (unreachable)))')
+    gc.collect()
+    before = len(HELD.handles)
+    for end in ("closed", "trapped", "dropped"):
+        guest = host.guest(program, tenant)
+        assert guest.call("session_open", 32) == 0
+        if end == "closed":
+            guest.close()
+        elif end == "trapped":
+            trap(guest)
+        gone = weakref.ref(guest)
+        del guest
+        gc.collect()
+        assert gone() is None, end
+        assert len(HELD.handles) == before, end
 
 
 def test_limits_that_make_no_sense_are_refused():

@@ -226,7 +226,7 @@ def test_calls_of_the_host_and_bytes_cost_fuel(host, tenant):
     guest = host.guest(module(calls, ["realm_abi_version"]), tenant, limits=limits)
     assert stopped(guest, "run") == "fuel"
     guest.close()
-    bulk = host.guest(caller(), tenant, limits=Limits(fuel=200_000))
+    bulk = host.guest(caller(), tenant, limits=Limits(fuel=20_000_000))
     assert bulk.call("encode_tokens", 0, 100_000, 0, 0, 0, 0) == 0
     assert stopped(bulk, "encode_tokens", 0, 2**18, 0, 0, 0, 0) == "fuel"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -88,19 +89,19 @@ class Guest:
         self._module = program.load(self._engine)
         self._linker = Linker(self._engine)
         for name, parameters in FUNCTIONS.items():
-            function = getattr(calls, name.removeprefix("realm_"))
             self._linker.define_func(
                 MODULE,
                 name,
                 type_of(parameters, program.is_64),
-                partial(self._host_call, function, parameters),
+                partial(_call_host, weakref.ref(self), name),
                 access_caller=True,
             )
         self._instance: Instance | None = None
 
     def start(self) -> None:
         """Makes the instance, whose `start` function runs."""
-        self._instance = self._run(lambda: self._linker.instantiate(self._store, self._module))
+        instantiate = partial(self._linker.instantiate, self._store, self._module)
+        self._instance = self._run(lambda: instantiate)
 
     def call(self, name: str, *arguments: float) -> Any:
         """Calls a function that the guest exports.
@@ -117,14 +118,7 @@ class Guest:
             InvalidRequest: There is no such function, the arguments do not fit it, the guest is
                 closed, or it is in use by another call.
         """
-        function = self._exports().get(name)
-        if not isinstance(function, Func):
-            raise InvalidRequest(f"the guest exports no function {name!r}")
-        types = function.type(self._store).params
-        if len(types) != len(arguments):
-            raise InvalidRequest(f"{name} takes {len(types)} numbers, not {len(arguments)}")
-        given = [_argument(value, kind) for value, kind in zip(arguments, types, strict=True)]
-        return self._run(lambda: function(self._store, *given))
+        return self._run(lambda: self._bound(name, arguments))
 
     def read(self, ptr: int, n_bytes: int) -> bytes:
         """Bytes of the guest's memory.
@@ -156,10 +150,7 @@ class Guest:
         """Stops the guest, also while it runs, and frees what it has. The tenant stays."""
         self._stop("closed")
         if self._busy.acquire(blocking=False):
-            try:
-                self._calls.close()
-            finally:
-                self._busy.release()
+            self._leave()
 
     def __enter__(self) -> Self:
         """The guest itself."""
@@ -177,6 +168,7 @@ class Guest:
     # ---- around the guest
 
     def _alone(self, act: Callable[[], Result], *naturals: int) -> Result:
+        """Calls `act` when nobody else is in the guest. A store has no locks of its own."""
         for value in naturals:
             _natural(value)
         if os.getpid() != self._pid:
@@ -184,24 +176,41 @@ class Guest:
         if not self._busy.acquire(blocking=False):
             raise InvalidRequest("this guest is in use by another call")
         try:
-            if self._stopped is not None:
-                raise InvalidRequest(f"this guest is stopped: {_REASONS[self._stopped]}")
+            self._require_alive()
             return act()
         finally:
-            if self._stopped is not None:
-                self._calls.close()
-            self._busy.release()
+            self._leave()
 
-    def _run(self, act: Callable[[], Result]) -> Result:
-        return self._alone(lambda: self._bounded(act))
+    def _leave(self) -> None:
+        if self._stopped is not None:
+            self._calls.close()
+            self._store.close()
+        self._busy.release()
+
+    def _require_alive(self) -> None:
+        if self._stopped is not None:
+            raise InvalidRequest(f"this guest is stopped: {_REASONS[self._stopped]}")
+
+    def _run(self, bind: Callable[[], Callable[[], Result]]) -> Result:
+        """Runs code of the guest: what `bind` gives, after it has looked at the arguments."""
+        return self._alone(lambda: self._bounded(bind()))
+
+    def _bound(self, name: str, arguments: tuple[float, ...]) -> Callable[[], Any]:
+        function = self._exports().get(name)
+        if not isinstance(function, Func):
+            raise InvalidRequest(f"the guest exports no function {name!r}")
+        types = function.type(self._store).params
+        if len(types) != len(arguments):
+            raise InvalidRequest(f"{name} takes {len(types)} numbers, not {len(arguments)}")
+        given = [_argument(value, kind) for value, kind in zip(arguments, types, strict=True)]
+        return partial(function, self._store, *given)
 
     def _bounded(self, act: Callable[[], Result]) -> Result:
         """Runs code of the guest within its limits."""
         self._failures = 0
         deadline = time.monotonic() + self._limits.timeout_ms / 1000
         with self._lock:
-            if self._stopped is not None:
-                raise InvalidRequest(f"this guest is stopped: {_REASONS[self._stopped]}")
+            self._require_alive()
             self._calls.call = CallState(deadline)
             self._store.set_fuel(self._limits.fuel)
             self._store.set_epoch_deadline(1)
@@ -234,10 +243,11 @@ class Guest:
 
     # ---- called by the guest
 
-    def _host_call(
-        self, function: Callable[..., int | None], parameters: str, caller: Caller, *values: int
-    ) -> int:
-        # Raises nothing, ever: the bindings keep one exception for all threads of the process.
+    def host_call(self, name: str, caller: Caller, *values: int) -> int:
+        """What a function of the host returns to the guest.
+
+        Raises nothing, ever: the bindings keep one exception for all threads of the process.
+        """
         try:
             self._burn(_CALL_FUEL)
             if self._stopped is not None:
@@ -245,9 +255,10 @@ class Guest:
             memory = self._memory_of(caller)
             unsigned = [
                 memory.unsigned(value) if kind == "p" else value
-                for kind, value in zip(parameters, values, strict=True)
+                for kind, value in zip(FUNCTIONS[name], values, strict=True)
             ]
             try:
+                function = getattr(self._calls, name.removeprefix("realm_"))
                 return function(memory, *unsigned) or OK
             finally:
                 self._burn(memory.bytes_moved)
@@ -283,6 +294,12 @@ class Guest:
         if self._instance is None:
             raise InvalidRequest("this guest has not started")
         return dict(self._instance.exports(self._store))
+
+
+def _call_host(guest: weakref.ref[Guest], name: str, caller: Caller, *values: int) -> int:
+    # The bindings hold their functions in a list of their own, and those must not hold the guest.
+    alive = guest()
+    return alive.host_call(name, caller, *values) if alive is not None else -1
 
 
 def _argument(value: object, kind: ValType) -> int | float:

@@ -46,12 +46,16 @@ class Watchdog:
         with self._changed:
             while True:
                 now = time.monotonic()
-                for number, (deadline, action) in list(self._due.items()):
-                    if deadline <= now:
-                        del self._due[number]
-                        action()
+                self._call_due(now)
                 if self._due:
                     self._changed.wait(min(due for due, _ in self._due.values()) - now)
                 elif not self._changed.wait(_IDLE_SECONDS) and not self._due:
                     self._thread = None
                     return
+
+    def _call_due(self, now: float) -> None:
+        # Apart from the loop that waits: what its names hold would be held while it does.
+        for number, (deadline, action) in list(self._due.items()):
+            if deadline <= now:
+                del self._due[number]
+                action()
