@@ -10,7 +10,8 @@ void require_finite(std::span<const float> logits) {
   for (const float value : logits) {
     if (!std::isfinite(value)) {
       fail(ErrorCode::kFormat, "the model computes ", value,
-           " as a logit: its weights, or adapters at their scale, hold NaN, infinite or huge values");
+           " as a logit: its weights, or adapters at their scale, hold NaN, infinite or huge "
+           "values");
     }
   }
 }

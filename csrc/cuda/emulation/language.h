@@ -6,8 +6,8 @@
 #include <cstring>
 #include <tuple>
 
-#include "gpu/emulation/machine.h"
 #include "cuda/runtime.h"
+#include "gpu/emulation/machine.h"
 
 #define __global__ static
 #define __device__
