@@ -61,7 +61,8 @@ void compress_portably(uint32_t* state, const std::byte* blocks, size_t n_blocks
 bool has_sha_instructions() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   const bool sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_SHA) != 0;
-  return sha && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
+  constexpr unsigned kNeeded = bit_SSE4_1 | bit_SSSE3;
+  return sha && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & kNeeded) == kNeeded;
 }
 
 // The instructions want the state as two vectors, ABEF and CDGH, and do four rounds at a time over
