@@ -30,22 +30,33 @@ struct PanelTable {
   bool exists = false;
 };
 
-#define REALM_PANEL_TABLE(level)                            \
-  [] {                                                      \
-    PanelTable table;                                       \
-    table.exists = level_##level::add_tiles(table.kernels); \
-    level_##level::add_k_formats(table.kernels);            \
-    level_##level::add_32_formats(table.kernels);           \
-    level_##level::add_floats(table.kernels);               \
-    return table;                                           \
-  }()
+// Each table is filled by code of its own level, which only a processor of that level can run: so
+// only when it is asked for.
+#define REALM_PANEL_TABLE(id, level)                          \
+  case CpuLevel::id: {                                        \
+    static const PanelTable filled = [] {                     \
+      PanelTable table;                                       \
+      table.exists = level_##level::add_tiles(table.kernels); \
+      level_##level::add_k_formats(table.kernels);            \
+      level_##level::add_32_formats(table.kernels);           \
+      level_##level::add_floats(table.kernels);               \
+      return table;                                           \
+    }();                                                      \
+    return filled;                                            \
+  }
 
 const PanelTable& panel_table_of(CpuLevel level) {
-  static const PanelTable tables[] = {REALM_PANEL_TABLE(baseline), REALM_PANEL_TABLE(avx2),
-                                      REALM_PANEL_TABLE(avx512),   REALM_PANEL_TABLE(avx512vnni),
-                                      REALM_PANEL_TABLE(neon),     REALM_PANEL_TABLE(dotprod),
-                                      REALM_PANEL_TABLE(i8mm)};
-  return tables[static_cast<int>(level)];
+  switch (level) {
+    REALM_PANEL_TABLE(kBaseline, baseline)
+    REALM_PANEL_TABLE(kAvx2, avx2)
+    REALM_PANEL_TABLE(kAvx512, avx512)
+    REALM_PANEL_TABLE(kAvx512Vnni, avx512vnni)
+    REALM_PANEL_TABLE(kNeon, neon)
+    REALM_PANEL_TABLE(kDotprod, dotprod)
+    REALM_PANEL_TABLE(kI8mm, i8mm)
+  }
+  static const PanelTable none;
+  return none;
 }
 #undef REALM_PANEL_TABLE
 
