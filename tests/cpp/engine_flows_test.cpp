@@ -17,6 +17,7 @@ namespace {
 // What one flow asks for: so many requests at a time, each of the same size.
 struct Appetite {
   int64_t n_at_once = 1, n_prompt = 8, n_answer = 24;
+  int64_t pause = 0;  // steps after an end in which nothing is asked
 };
 
 // Flows that always want more, each replacing what has ended by new requests.
@@ -50,6 +51,7 @@ class Market {
   void step() {
     ++now_;
     for (Member& one : flows_) {
+      if (now_ < one.next_at) continue;
       while (std::ssize(one.sequences) < one.appetite.n_at_once) submit(one);
     }
     const auto plan = scheduler_.plan({});
@@ -80,7 +82,7 @@ class Market {
     std::list<Sequence> sequences{};
     uint64_t n_rows = 0, n_ended = 0;
     std::vector<int64_t> first_rows{};
-    int64_t last_wait = 0;
+    int64_t last_wait = 0, next_at = 0;
   };
 
   Member& member(const FlowBook& book) {
@@ -100,6 +102,7 @@ class Market {
       if (!sequence.generation.is_full()) return false;
       scheduler_.remove(sequence);
       ++one.n_ended;
+      one.next_at = now_ + 1 + one.appetite.pause;
       return true;
     });
   }
@@ -147,7 +150,7 @@ TEST(a_flood_gets_no_more_than_those_who_send_one_at_a_time) {
 TEST(a_flood_hardly_delays_a_first_token) {
   constexpr int64_t kPrompt = 128;  // alone, these rows are what comes before the first token
   Market market(places(8, 512), blocks(4000, 512));
-  const Appetite one_at_a_time{.n_at_once = 1, .n_prompt = kPrompt, .n_answer = 24};
+  const Appetite one_at_a_time{.n_at_once = 1, .n_prompt = kPrompt, .n_answer = 24, .pause = 2};
   market.open(1, {.n_at_once = 200, .n_prompt = kPrompt, .n_answer = 24});
   std::vector<FlowBook*> victims;
   for (int i = 0; i < 7; ++i) {
