@@ -9,9 +9,10 @@ namespace realm {
 namespace {
 
 constexpr int kShareOfOthers = 3;  // of a modest caller's 1
-// Nobody wants a backend that was left alone for so long: an engine with work is back sooner.
-constexpr std::chrono::milliseconds kQuiet{2};
-constexpr std::chrono::milliseconds kLook{10};  // for a flag
+// Nobody wants a backend that was left alone for so long: an engine with work is back sooner, also
+// on a machine that does other things.
+constexpr std::chrono::milliseconds kQuiet{20};
+constexpr std::chrono::milliseconds kLook{2};  // for a flag, and whether it is quiet
 
 }  // namespace
 
@@ -48,7 +49,7 @@ void BackendTurns::lock_modestly(const std::atomic<bool>* cancel) {
       changed_.notify_all();
       fail(ErrorCode::kCancelled, "the computation was cancelled");
     }
-    changed_.wait_for(lock, is_held_ ? kLook : kQuiet);
+    changed_.wait_for(lock, kLook);
   }
   is_held_ = true;
   began_ = Clock::now();
