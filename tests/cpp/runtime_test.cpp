@@ -198,7 +198,7 @@ TEST(many_threads_may_do_anything_at_once) {
   for (unsigned seed = 0; seed < 6; ++seed) threads.emplace_back(run, seed);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(n_wrong.load(), 0);
-  EXPECT(n_answers > 50);
+  EXPECT(n_answers > 10);  // how many find a model there is chance
   std::thread(&Runtime::close, &runtime).join();
   EXPECT(contains(EXPECT_ERROR(kInvalidRequest, { runtime.list_models(); }), "closed"));
 }
