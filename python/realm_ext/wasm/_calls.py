@@ -213,7 +213,7 @@ class HostCalls:
         if n_bytes > _OPTIONS_BYTES:
             raise InvalidRequest(f"options of {n_bytes} bytes; at most {_OPTIONS_BYTES}")
         try:
-            given = json.loads(memory.read(options, n_bytes))
+            given = json.loads(str(memory.read(options, n_bytes), "utf-8"))
             if isinstance(given, dict) and "logit_bias" in given:
                 given["logit_bias"] = {int(k): v for k, v in given["logit_bias"].items()}
             return SamplingParams(**given)

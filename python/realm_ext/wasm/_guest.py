@@ -199,7 +199,10 @@ class Guest:
         function = self._exports().get(name)
         if not isinstance(function, Func):
             raise InvalidRequest(f"the guest exports no function {name!r}")
-        types = function.type(self._store).params
+        kind = function.type(self._store)
+        if not all(_is_number(result) for result in kind.results):
+            raise InvalidRequest(f"{name} gives back what is no number")
+        types = kind.params
         if len(types) != len(arguments):
             raise InvalidRequest(f"{name} takes {len(types)} numbers, not {len(arguments)}")
         given = [_argument(value, kind) for value, kind in zip(arguments, types, strict=True)]
@@ -300,6 +303,10 @@ def _call_host(guest: weakref.ref[Guest], name: str, caller: Caller, *values: in
     # The bindings hold their functions in a list of their own, and those must not hold the guest.
     alive = guest()
     return alive.host_call(name, caller, *values) if alive is not None else -1
+
+
+def _is_number(kind: ValType) -> bool:
+    return str(kind) in ("i32", "i64", "f32", "f64")
 
 
 def _argument(value: object, kind: ValType) -> int | float:
