@@ -321,9 +321,9 @@ def test_what_is_no_number_does_not_leave_a_guest(host, tenant):
     function = "(func $g) (elem declare func $g)"
     for kind, value in (("funcref", "(ref.func $g)"), ("externref", "(ref.null extern)")):
         text = f'(module {function} (func (export "f") (result {kind}) {value}))'
-        with host.guest(text, tenant) as guest:
-            with pytest.raises(realm_ext.InvalidRequest, match="no number"):
-                guest.call("f")
+        with host.guest(text, tenant) as guest, pytest.raises(realm_ext.InvalidRequest) as refused:
+            guest.call("f")
+        assert "no number" in str(refused.value)
 
 
 def test_code_that_is_too_large_or_nothing_is_refused(host, tenant):
