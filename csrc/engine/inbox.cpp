@@ -105,6 +105,7 @@ const std::atomic<bool>& Inbox::begin_step(std::span<const Request* const> reque
 void Inbox::end_step() {
   const std::lock_guard lock(mutex_);
   in_step_ = false;
+  wanted_.clear();  // who is done with may be gone before the next step
   abandon_.store(false);
 }
 
