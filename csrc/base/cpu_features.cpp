@@ -12,8 +12,8 @@ namespace realm {
 namespace {
 
 constexpr CpuLevel kAllLevels[] = {CpuLevel::kBaseline,   CpuLevel::kAvx2, CpuLevel::kAvx512,
-                                   CpuLevel::kAvx512Vnni, CpuLevel::kNeon, CpuLevel::kDotprod,
-                                   CpuLevel::kI8mm};
+                                   CpuLevel::kAvx512Vnni, CpuLevel::kAmx,  CpuLevel::kNeon,
+                                   CpuLevel::kDotprod,    CpuLevel::kI8mm};
 
 std::string supported_names() {
   std::string names;
@@ -35,6 +35,8 @@ const char* cpu_level_name(CpuLevel level) {
       return "avx512";
     case CpuLevel::kAvx512Vnni:
       return "avx512vnni";
+    case CpuLevel::kAmx:
+      return "amx";
     case CpuLevel::kNeon:
       return "neon";
     case CpuLevel::kDotprod:

@@ -12,15 +12,17 @@ enum class CpuLevel {
   kAvx2,        // AVX2, FMA, F16C
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  // and VNNI
+  kAmx,         // and the matrix product of bytes (AMX)
   kNeon,        // Armv8 Advanced SIMD
   kDotprod,     // and the dot product of bytes (Armv8.2)
   kI8mm,        // and the matrix product of bytes (Armv8.6)
 };
 
-// "baseline", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm".
+// "baseline", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm".
 const char* cpu_level_name(CpuLevel level);
 
-// Levels that this machine runs, slowest first; never empty.
+// Levels that this machine runs, slowest first; never empty. The first call asks the system for the
+// registers of AMX, which a process must.
 std::span<const CpuLevel> supported_cpu_levels();
 
 // The level that kernels use: REALM_CPU_ISA if set, else the last supported one. Read from the

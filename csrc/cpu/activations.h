@@ -1,6 +1,7 @@
 // One input of a group of products, as its weights want it: f32 as it is, and int8 with one scale
 // for 256 values or for 32 (cpu/panels/operands.h), made once for the whole group. Memory grows to
-// the largest input and stays. One thread at a time; quantizing uses the pool.
+// the largest input and stays; a matrix unit may read rows past the last. One thread at a time;
+// quantizing uses the pool.
 #pragma once
 
 #include <memory>

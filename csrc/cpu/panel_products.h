@@ -14,6 +14,7 @@ namespace realm::cpu {
 struct PathCounts {
   std::atomic<uint64_t> fused{0};      // few rows, from packed bits
   std::atomic<uint64_t> slab{0};       // whole tiles over unpacked slabs
+  std::atomic<uint64_t> matrix{0};     // the same on a unit for matrices
   std::atomic<uint64_t> tail{0};       // tiles with fewer rows or panels
   std::atomic<uint64_t> floats{0};     // weights that are floats
   std::atomic<uint64_t> reference{0};  // decoded weights times f32 activations

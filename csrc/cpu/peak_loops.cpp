@@ -148,6 +148,36 @@ __attribute__((target("avx512f,avx512vnni"))) int64_t multiply_i8_vnni(int64_t r
   return rounds * kChains * 64;
 }
 
+#if defined(REALM_HAS_AMX)
+// Bytes that differ: the unit slows down for the power that they take, and zeros take none.
+__attribute__((target("amx-tile,amx-int8"))) int64_t multiply_i8_amx(int64_t rounds) {
+  struct alignas(64) {
+    uint8_t palette = 1, rest[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } const shapes;
+  alignas(64) uint8_t bytes[16][64];
+  uint32_t random = 1;
+  for (auto& row : bytes) {
+    for (uint8_t& byte : row)
+      byte = static_cast<uint8_t>((random = random * 1664525 + 1013904223) >> 24);
+  }
+  asm volatile(
+      "ldtilecfg %0\n\ttileloadd (%1,%2,1), %%tmm4\n\ttileloadd (%1,%2,1), %%tmm5\n\t"
+      "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3"
+      :
+      : "m"(shapes), "r"(bytes), "r"(int64_t{64})
+      : "memory");
+  for (int64_t r = 0; r < rounds; ++r) {
+    asm volatile(
+        "tdpbsud %%tmm5, %%tmm4, %%tmm0\n\ttdpbsud %%tmm4, %%tmm5, %%tmm1\n\t"
+        "tdpbsud %%tmm5, %%tmm4, %%tmm2\n\ttdpbsud %%tmm4, %%tmm5, %%tmm3" ::);
+  }
+  asm volatile("tilerelease" ::);
+  return rounds * 4 * 16 * 16 * 64;
+}
+#endif
+
 __attribute__((target("avx512f"))) int64_t multiply_f32_avx512(int64_t rounds) {
   const __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
   __m512 sums[kChains];
@@ -240,6 +270,10 @@ PeakLoops peak_loops(CpuLevel level) {
       return {multiply_i8_avx512, multiply_f32_avx512, read_avx512};
     case CpuLevel::kAvx512Vnni:
       return {multiply_i8_vnni, multiply_f32_avx512, read_avx512};
+#if defined(REALM_HAS_AMX)
+    case CpuLevel::kAmx:
+      return {multiply_i8_amx, multiply_f32_avx512, read_avx512};
+#endif
 #elif defined(__ARM_NEON)
     case CpuLevel::kNeon:
       return {multiply_i8_neon, multiply_f32_neon, read_plainly};

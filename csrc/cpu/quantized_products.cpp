@@ -1,5 +1,5 @@
-// Quantized weights times int8 activations: up to sixteen rows straight from packed bits, more over
-// slabs that are unpacked once for all rows.
+// Quantized weights times int8 activations: up to eight rows straight from packed bits, more over
+// slabs that are unpacked once for all rows, by tiles or on a unit for matrices.
 #include <algorithm>
 #include <cstddef>
 
@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kSweepBytes = 1 << 20;  // quantized activations of a sweep: they stay in L2
 constexpr int64_t kMaxSweepRows = 512;
+constexpr int64_t kLeastMatrixRows = 32;      // fewer do not pay for folding a slab
 constexpr int64_t kStretchBytes = 384 << 10;  // packed weights that every sweep goes over
 
 // Packed blocks that are wanted soon: fetched a few lines at a time, between tiles, since all at
@@ -30,6 +31,22 @@ struct NextBlocks {
   }
 };
 
+// The matrix unit of a level, if it has one, open in this thread for as long as this lives.
+class OpenMatrixUnit {
+ public:
+  explicit OpenMatrixUnit(const MatrixKernels& unit) : unit_(unit) {
+    if (unit_.open) unit_.open();
+  }
+  ~OpenMatrixUnit() {
+    if (unit_.close) unit_.close();
+  }
+  OpenMatrixUnit(const OpenMatrixUnit&) = delete;
+  OpenMatrixUnit& operator=(const OpenMatrixUnit&) = delete;
+
+ private:
+  const MatrixKernels& unit_;
+};
+
 // Quantized products of one weight with one input.
 class QuantizedProduct {
  public:
@@ -38,7 +55,10 @@ class QuantizedProduct {
         product_(product),
         weight_(as_cpu(*product.weight.weight)),
         layout_(panel_layout(weight_.format())),
-        acts_(acts) {}
+        acts_(acts),
+        unit_multiply_(acts.in().rows < kLeastMatrixRows
+                           ? nullptr
+                           : kernels.matrix.multiply[static_cast<int>(layout_.slab_kind)]) {}
 
   void run(int64_t first, int64_t n) {
     if (weight_.is_packed() && layout_.packed && acts_.in().rows <= kMaxFusedInput) {
@@ -51,10 +71,17 @@ class QuantizedProduct {
   void add_to(PathCounts& counts) const {
     counts.fused.fetch_add(fused_calls_, std::memory_order_relaxed);
     counts.slab.fetch_add(slab_calls_, std::memory_order_relaxed);
+    counts.matrix.fetch_add(matrix_calls_, std::memory_order_relaxed);
     counts.tail.fetch_add(tail_calls_, std::memory_order_relaxed);
   }
 
  private:
+  // One block of some panels.
+  struct Slabs {
+    Slab plain[kMaxTilePanels];
+    FoldedSlab folded[kMaxTilePanels];  // where the matrix unit multiplies
+  };
+
   bool is_fine() const { return has_fine_activations(layout_); }
   const void* acts_at(int64_t block, int64_t row) const {
     if (is_fine()) return acts_.fine(block, row);
@@ -79,6 +106,7 @@ class QuantizedProduct {
   // Rows by sweeps whose activations stay in L2, panels by stretches whose packed bits do: each
   // sweep but the first finds a stretch's weights there.
   void run_slabs(int64_t first, int64_t n) {
+    const OpenMatrixUnit unit(kernels_.matrix);
     const int64_t panel_bytes = kPanelRows * weight_.n_blocks() * weight_.format().block_bytes;
     const int64_t stretch =
         std::max<int64_t>(1, kStretchBytes / (kMaxTilePanels * panel_bytes)) * kMaxTilePanels;
@@ -106,30 +134,54 @@ class QuantizedProduct {
   }
 
   void run_sweep(int64_t panel, int panels, int64_t first_row, int64_t rows) {
-    thread_local Slab slabs[kMaxTilePanels];
-    float* sums = zeroed_sums(rows, panels);
+    thread_local Slabs slabs;
+    float* sums = zeroed_sums((rows + kMatrixRows - 1) / kMatrixRows * kMatrixRows, panels);
     for (int64_t block = 0; block < n_blocks(); ++block) {
-      for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs[i]);
+      for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs, i);
       NextBlocks next = blocks_after(panel, panels, block);
       multiply_slabs(slabs, block, panel, panels, first_row, rows, next, sums);
     }
     write_sums(product_, sums, first_row, rows, panel, panels);
   }
 
-  void multiply_slabs(const Slab* slabs, int64_t block, int64_t panel, int panels,
+  void multiply_slabs(const Slabs& slabs, int64_t block, int64_t panel, int panels,
                       int64_t first_row, int64_t rows, NextBlocks& next, float* sums) {
     const bool is_last = block + 1 == n_blocks();
+    const int64_t together = unit_multiply_ ? kMatrixRows : kMaxTileRows;
+    for (int64_t row = 0; row < rows; row += together) {
+      const int64_t n = std::min(together, rows - row);
+      next.fetch(next.lines * (row + n) / rows);
+      if (is_last) fetch_outputs(product_, first_row + row, n, panel, panels);
+      float* to = sums + row * panels * kPanelRows;
+      if (unit_multiply_ && sums_are_exact(slabs, panels, block, first_row + row, n)) {
+        unit_multiply_(slabs.plain, slabs.folded, panels, acts_.super(block, first_row + row), to);
+        ++matrix_calls_;
+      } else {
+        multiply_by_tiles(slabs.plain, block, panels, first_row + row, n, to);
+      }
+    }
+  }
+
+  void multiply_by_tiles(const Slab* slabs, int64_t block, int panels, int64_t first_row,
+                         int64_t rows, float* sums) {
     const int subs = filled_subs(block), start = start_place();
     for (int64_t row = 0; row < rows;) {
       int64_t r = std::min<int64_t>(kMaxTileRows, rows - row);
       while (!tiles()[r][panels]) --r;
-      next.fetch(next.lines * (row + r) / rows);
-      if (is_last) fetch_outputs(product_, first_row + row, r, panel, panels);
       tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
                          sums + row * panels * kPanelRows);
       ++(r == kMaxTileRows && panels == most_panels() ? slab_calls_ : tail_calls_);
       row += r;
     }
+  }
+
+  // Whether a matrix unit's integers are what the arithmetic's floats would be (FoldedSlab).
+  bool sums_are_exact(const Slabs& slabs, int panels, int64_t block, int64_t row,
+                      int64_t rows) const {
+    float of_weights[2] = {}, of_acts[2] = {};
+    for (int i = 0; i < panels; ++i) take_larger(of_weights, slabs.folded[i].square);
+    for (int64_t r = 0; r < rows; ++r) take_larger(of_acts, acts_.super(block, row + r)->square);
+    return of_weights[0] * of_acts[0] < kExactSquares && of_weights[1] * of_acts[1] < kExactSquares;
   }
 
   // What is unpacked after a block: the panels' next block, or the first one of the next panels.
@@ -142,6 +194,17 @@ class QuantizedProduct {
     const uint8_t* at =
         is_last ? weight_.panel(panel + panels) : weight_.panel(panel) + (block + 1) * bytes;
     return {at, weight_.panel_stride(), (bytes + 63) / 64, panels};
+  }
+
+  static void take_larger(float (&largest)[2], const float (&squares)[2]) {
+    for (int half = 0; half < 2; ++half) largest[half] = std::max(largest[half], squares[half]);
+  }
+
+  void unpack_slab(int64_t panel, int64_t block, Slabs& slabs, int i) const {
+    unpack_slab(panel, block, slabs.plain[i]);
+    if (unit_multiply_) {
+      kernels_.matrix.fold(&slabs.plain[i], layout_.slab_kind, start_place(), &slabs.folded[i]);
+    }
   }
 
   // From packed bits; from the file's layout by packing one group first; or from whole blocks.
@@ -197,7 +260,8 @@ class QuantizedProduct {
   const CpuWeight& weight_;
   const PanelLayout& layout_;
   const Activations& acts_;
-  uint64_t fused_calls_ = 0, slab_calls_ = 0, tail_calls_ = 0;
+  void (*const unit_multiply_)(const Slab*, const FoldedSlab*, int, const ActSuper*, float*);
+  uint64_t fused_calls_ = 0, slab_calls_ = 0, matrix_calls_ = 0, tail_calls_ = 0;
 };
 
 }  // namespace

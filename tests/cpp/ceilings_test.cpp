@@ -14,6 +14,8 @@ namespace {
 // Multiply-accumulates that a core of any processor of this level could do in a clock.
 double most_per_clock(CpuLevel level) {
   switch (level) {
+    case CpuLevel::kAmx:
+      return 2 * 16 * 64;
     case CpuLevel::kAvx512Vnni:
       return 4 * 64;
     case CpuLevel::kAvx512:

@@ -257,6 +257,22 @@ TEST(huge_and_tiny_activations_follow_the_law) {
   }
 }
 
+// All weights and activations near their largest: sums leave the integers that floats hold, which a
+// matrix unit alone would not notice.
+TEST(sums_that_floats_round_are_left_to_tiles_of_floats) {
+  Case one(*find_format("Q5_K"));
+  const size_t block = one.format.block_bytes;
+  for (size_t at = 0; at < one.bytes.size(); at += block)
+    std::fill_n(one.bytes.begin() + static_cast<std::ptrdiff_t>(at + 4), block - 4, std::byte{255});
+  for (float& x : one.x) x = 1 - std::abs(x) / 64;
+  one.expected = test::product_by_the_law(one.format, one.bytes, kRows, one.cols, one.x);
+  const CpuLevel level = supported_cpu_levels().back();
+  expect_law(one, level, false, 1);
+  CpuBackend backend = backend_at(level);
+  multiply(backend, *one.load(backend, false), one.x, kInputs, one.cols);
+  EXPECT_EQ(count(backend, "matrix"), 0u);
+}
+
 TEST(the_paths_that_should_run_are_the_paths_that_run) {
   const CpuLevel level = supported_cpu_levels().back();
   const auto run = [&](const char* name, int64_t rows, bool in_place, ActivationKind kind) {
@@ -281,6 +297,12 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
     EXPECT(run(fast, 20, false, kInt8) == many);
     EXPECT(run(fast, 1, true, kInt8) == Paths{"tail"});
   }
+  const bool has_matrix_unit = panel_kernels_for(level).matrix.open != nullptr;
+  for (const char* folded : {"Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K", "IQ2_XS", "TQ1_0"}) {
+    EXPECT(run(folded, 33, false, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+    EXPECT(run(folded, 33, true, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+  }
+  EXPECT(run("Q8_0", 33, false, kInt8) == many);
   EXPECT(run("IQ2_XS", 1, false, kInt8) == Paths{"tail"});
   EXPECT(run("F16", 1, false, kInt8) == Paths{"floats"});
   EXPECT(run("Q4_K", 20, false, ActivationKind::kF32) == Paths{"reference"});

@@ -138,7 +138,7 @@ TEST(quantized_and_larger_models_keep_the_promise_too) {
   if (kIsSanitized) return;  // what is theirs alone are kernels, which have suites of their own
   const auto small = [](std::shared_ptr<Model> model, const char* weights) {
     return Setting{.model = std::move(model),
-                   .max_prompt = 30,
+                   .max_prompt = 60,
                    .max_tokens = 8,
                    .max_requests = 10,
                    .weights = weights};
@@ -153,10 +153,13 @@ TEST(quantized_and_larger_models_keep_the_promise_too) {
   }
   expect_seen(all, {"quant/Q8_0 fused", "quant/Q8_0 slab", "quant/Q8_0 tail", "quant/Q4_K_M fused",
                     "quant/Q4_K_M slab", "quant/Q4_K_M tail", "mapped slab", "mapped tail"});
+  if (cpu::panel_kernels_for(active_cpu_level()).matrix.open)
+    expect_seen(all, {"quant/Q4_K_M matrix", "mapped matrix"});
   EXPECT_EQ(all.seen["mapped fused"], uint64_t{0});  // from packed bits alone
   const Outcome exact = run_schedules("F32", small(golden(kF32), "F32"), 1, scaled(8));
   expect_seen(exact, {"F32 floats"});
   Setting crowd = small(golden(kF32), "F32");
+  crowd.max_prompt = 30;
   crowd.max_requests = 90;
   EXPECT_EQ(run_schedules("crowd", crowd, 1, scaled(16)).widest, 32);
   Setting warm = small(demo(), "demo");

@@ -139,17 +139,21 @@ std::vector<float> decoded_with(const Format& format, const Scales& scales, cons
 }
 
 // Sub-blocks of `width` values of a superblock: exact integer dots, times integer scales (which
-// decoding has multiplied in), summed in order in f32; then the minimums, then the float scales.
+// decoding has multiplied in), summed in order in f32, each half of the superblock by itself; then
+// the minimums, then the float scales.
 float super_block(const Format& format, const Scales& scales, const std::byte* block, int width,
                   const int* q, float act_d, float acc) {
   const std::vector<float> w = decoded_with(format, scales, block, scales.one, 0);
-  float total = 0;
+  float total = 0, half = 0;
   for (int at = 0; at < 256; at += width) {
     int64_t dot = 0;
     for (int k = at; k < at + width; ++k) {
       dot += static_cast<int64_t>(w[static_cast<size_t>(k)]) * q[k];
     }
-    total = static_cast<float>(static_cast<double>(total) + static_cast<double>(dot));
+    half = static_cast<float>(static_cast<double>(half) + static_cast<double>(dot));
+    if ((at + width) % 128 != 0) continue;
+    total += half;
+    half = 0;
   }
   float y = total * (get_scale(scales, block) / scales.one);
   if (scales.min >= 0) {

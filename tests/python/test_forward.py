@@ -122,7 +122,10 @@ def test_logits_of_quantized_weights_are_those_of_the_decoded_weights(path):
     assert nmse(model.logits(oracle["tokens"]), oracle[path.stem]) <= EXACT
     fast = realm_ext.Model(path)
     assert nmse(fast.logits(oracle["tokens"]), oracle[path.stem]) <= int8_budget(path)
-    for chunk, paths in [(1, {"fused", "tail", "floats"}), (32, {"slab", "tail", "floats"})]:
+    for chunk, paths in [
+        (1, {"fused", "tail", "floats"}),
+        (32, {"slab", "matrix", "tail", "floats"}),
+    ]:
         assert nmse(fast.logits(oracle["tokens"], chunk=chunk), oracle[path.stem]) <= int8_budget(
             path
         )

@@ -50,7 +50,10 @@ def supported_levels():
     """The instruction sets that this machine has."""
     levels = []
     with pytest.MonkeyPatch.context() as patch:
-        for level in ["baseline", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"]:
+        for level in [
+            *["baseline", "avx2", "avx512", "avx512vnni", "amx"],
+            *["neon", "dotprod", "i8mm"],
+        ]:
             patch.setenv("REALM_CPU_ISA", level)
             try:
                 realm_ext.Model(arch_model("llama"))

@@ -15,6 +15,7 @@ constexpr int kMaxTileRows = 4;
 constexpr int kMaxTilePanels = 3;
 constexpr int kMaxFloatRows = 8;
 constexpr int kMaxFloatPanels = 8;
+constexpr int kMatrixRows = 16;  // rows of activations that a matrix unit takes together
 
 // A dot with weights stored as unsigned `w + offset` starts at -offset * (sum of the activations):
 // the sum is then exact, whatever the offset. Kept ready for the offsets in use. `signed` is the
@@ -30,6 +31,7 @@ struct alignas(64) ActSuper {
   // Sums of each 32 or 16 values, paired as minimums lie in bytes of a word: 0 2, 1 3, 4 6, 5 7 ...
   int16_t pairs_32[8];
   int16_t pairs_16[16];
+  float square[2];              // of each half, the sum of squares; where there is a matrix unit
   int32_t start_signed_32[8];   // for sub-blocks of 32
   int32_t start_signed_16[16];  // for sub-blocks of 16
 };
@@ -60,6 +62,20 @@ struct alignas(64) Slab {
   };
   float d[16], dmin[16];
 };
+
+// The same block for a unit that multiplies matrices of bytes: the integer scales of sub-blocks are
+// folded into the weights, and each is 256 * high + low. Only for kinds with one scale of
+// activations.
+struct alignas(64) FoldedSlab {
+  uint8_t low[64][64];  // as Slab's q
+  int8_t high[64][64];
+  // Of each half of the block: no row's sum of squares is larger. By Cauchy and Schwarz, no sum of
+  // products with activations, in whatever order, is larger than the root of this times theirs.
+  float square[2];
+};
+// Below this a product of two sums of squares leaves every sum of a half below 2^24, where floats
+// add up exactly.
+constexpr float kExactSquares = 2.8e14f;
 
 // How a slab is multiplied; the scale of activations, the width of sub-blocks, minimums or not.
 enum class SlabKind : int {
@@ -107,6 +123,20 @@ using TileKernel = void (*)(const Slab* slabs, const void* acts, int n_subs, int
 using FloatKernel = void (*)(const uint8_t* panels, int64_t panel_stride, const float* x,
                              int64_t x_stride, int64_t depth, float* acc);
 
+// What a level with a matrix unit adds; all null elsewhere.
+struct MatrixKernels {
+  // In the thread that multiplies, before and after.
+  void (*open)();
+  void (*close)();
+  void (*measure)(ActSuper* act);  // fills in `square`
+  // `start` as in TileKernel: it tells the offset of the slab's weights.
+  void (*fold)(const Slab* slab, SlabKind kind, int start, FoldedSlab* out);
+  // acc[row][panel * 16 + lane] += the block times kMatrixRows rows of `acts`; null for kinds that
+  // cannot be folded.
+  void (*multiply[kSlabKinds])(const Slab* slabs, const FoldedSlab* folded, int panels,
+                               const ActSuper* acts, float* acc);
+};
+
 struct PanelKernels {
   const char* compiled_for;  // the level, as the build named it to the units
   void (*quantize_super)(const float* x, ActSuper* out);
@@ -120,6 +150,7 @@ struct PanelKernels {
   FloatKernel floats[kFloatPanels][kMaxFloatRows + 1][kMaxFloatPanels + 1];
   void (*widen[kFloatPanels])(const uint8_t* in, float* out, int64_t n);
   SlabOrder slab_order;
+  MatrixKernels matrix;
 };
 
 }  // namespace realm::cpu

@@ -21,4 +21,8 @@ REALM_DECLARE_UNITS(dotprod)
 REALM_DECLARE_UNITS(i8mm)
 #undef REALM_DECLARE_UNITS
 
+namespace level_amx {  // over the tables of avx512vnni
+bool add_matrix(PanelKernels& kernels);
+}
+
 }  // namespace realm::cpu
