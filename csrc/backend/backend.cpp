@@ -88,14 +88,6 @@ void Backend::add_lora_rows(std::span<const LoraProduct> products,
   if (!cancelled()) run_add_lora_rows(products, tokens);
 }
 
-void Backend::run_add_lora(std::span<const LoraProduct>, Matrix) {
-  fail(ErrorCode::kDevice, description(), " does not compute adapters; merge them instead");
-}
-
-void Backend::run_add_lora_rows(std::span<const LoraProduct>, std::span<const int32_t>) {
-  fail(ErrorCode::kDevice, description(), " does not compute adapters; merge them instead");
-}
-
 void Backend::add(Matrix x, Matrix y, float scale) {
   require(same_shape(x, y), "add", "shape");
   run_add(x, y, scale);

@@ -103,10 +103,9 @@ class Backend {
   virtual void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                         Matrix out) = 0;
   virtual void run_linear(std::span<const Product> products, Matrix in) = 0;
-  // Throw kDevice unless a backend computes adapters.
-  virtual void run_add_lora(std::span<const LoraProduct> products, Matrix in);
+  virtual void run_add_lora(std::span<const LoraProduct> products, Matrix in) = 0;
   virtual void run_add_lora_rows(std::span<const LoraProduct> products,
-                                 std::span<const int32_t> tokens);
+                                 std::span<const int32_t> tokens) = 0;
   virtual void run_add(Matrix x, Matrix y, float scale) = 0;
   virtual void run_scale(Matrix x, float factor) = 0;
   virtual void run_softcap(Matrix x, float cap) = 0;

@@ -1,6 +1,7 @@
 // The CUDA backend: the seam over one device and one stream. Ops are spread over files by family
-// (products, attention, experts); each checks its operands on the host, uploads what the host knows
-// (tokens, pages) and launches kernels (cuda/kernels.h). Nothing waits but download() and sync().
+// (products, attention, experts, lora); each checks its operands on the host, uploads what the host
+// knows (tokens, pages) and launches kernels (cuda/kernels.h). Nothing waits but download() and
+// sync().
 //
 // Memory: weights are packed on the host and uploaded once. Working memory of ops grows to the
 // largest step and stays. A device error is thrown as kDevice, marks the backend lost, and every
@@ -18,7 +19,10 @@
 #include "backend/backend.h"
 #include "cuda/cuda_weight.h"
 #include "cuda/device_memory.h"
+#include "cuda/host_tables.h"
 #include "cuda/kernels.h"
+#include "cuda/launch_counts.h"
+#include "gpu/lora_plan.h"
 #include "gpu/step_plan.h"
 
 namespace realm::cuda {
@@ -30,6 +34,9 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override;
 
   std::string description() const override;
+  std::vector<std::pair<std::string, uint64_t>> path_counts() const override {
+    return launches_.by_name();
+  }
   std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
   void upload(const void* host, void* device, uint64_t bytes) override;
   void download(const void* device, void* host, uint64_t bytes) override;
@@ -46,6 +53,9 @@ class CudaBackend final : public Backend {
   void run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                 Matrix out) override;
   void run_linear(std::span<const Product> products, Matrix in) override;
+  void run_add_lora(std::span<const LoraProduct> products, Matrix in) override;
+  void run_add_lora_rows(std::span<const LoraProduct> products,
+                         std::span<const int32_t> tokens) override;
   void run_add(Matrix x, Matrix y, float scale) override;
   void run_scale(Matrix x, float factor) override;
   void run_softcap(Matrix x, float cap) override;
@@ -100,6 +110,12 @@ class CudaBackend final : public Backend {
     size_t n_tiles = 0;  // of them planned for this step
   };
 
+  struct LoraWork {
+    LoraTables tables;
+    float* coefficients;
+  };
+  LoraWork upload_lora(const gpu::LoraPlan& plan, const int32_t* parts);
+
   const int32_t* upload_tokens(std::span<const int32_t> tokens);
   PlannedStep& plan(const StepBatch& step);
   const TilesOnDevice& plan_tiles_of(PlannedStep& planned, const StepBatch& step,
@@ -112,11 +128,17 @@ class CudaBackend final : public Backend {
   DeviceProperties properties_;
   Stream stream_ = nullptr;
   std::string lost_;  // empty while the device works
+  LaunchCounts launches_;
 
   Scratch tokens_{device_}, parts_{device_};
   Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};
   Scratch choices_{device_};
   std::unique_ptr<PlannedStep> planned_[2];  // the one used last stands first
+
+  gpu::LoraPlanner lora_;
+  HostTables tables_{device_};
+  Scratch coefficients_{device_};
+  std::vector<std::byte> lora_bytes_;
 };
 
 }  // namespace realm::cuda

@@ -10,6 +10,7 @@
 #include "cuda/runtime.h"
 #include "gpu/attend_tile.h"
 #include "gpu/kv_page.h"
+#include "gpu/lora_work.h"
 
 namespace realm::cuda {
 
@@ -119,6 +120,25 @@ void launch_attention_split(const KvPages& cache, const int32_t* pages, const At
                             Stream stream);
 void launch_attention_merge(const MergeRow* rows, int64_t n_rows, const AttendShape& shape,
                             const float* parts, float* out, Stream stream);
+
+// ---- lora.cu: a plan of gpu/lora_plan.h on the device
+struct LoraTables {
+  const gpu::LoraTask* tasks;
+  const int32_t* rows;
+  const gpu::LoraTile* tiles;
+  const gpu::LoraLink* links;
+  const gpu::LoraChain* chains;
+  const int32_t* parts;  // where each part of the ordered choices begins; null without experts
+  int64_t n_tiles, n_chains, max_rank, max_cols;
+  int max_rows;
+};
+// Coefficients of the tiles from rows of `in`, [T, n_in], or from rows of tokens in their tables.
+void launch_lora_shrink(const LoraTables& tables, const float* in, int64_t n_in,
+                        float* coefficients, Stream stream);
+void launch_lora_look_up(const LoraTables& tables, const int32_t* tokens, float* coefficients,
+                         Stream stream);
+// Adds to the chains' outputs.
+void launch_lora_expand(const LoraTables& tables, const float* coefficients, Stream stream);
 
 // ---- experts.cu
 void launch_route(float* logits, int64_t n_rows, int64_t n_experts, int64_t n_used,

@@ -11,6 +11,7 @@ auto CudaBackend::on_device(Body body) {
   if (!lost_.empty()) fail(ErrorCode::kDevice, "CUDA device ", device_, " was lost: ", lost_);
   try {
     select_device(device_);
+    const LaunchCounts::Here counting(launches_);
     return body();
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kDevice) lost_ = error.what();

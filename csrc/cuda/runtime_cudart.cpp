@@ -1,6 +1,7 @@
 #include <cuda_runtime_api.h>
 
 #include "base/error.h"
+#include "cuda/launch_counts.h"
 #include "cuda/runtime.h"
 
 namespace realm::cuda {
@@ -89,6 +90,7 @@ void check_launch(const char* kernel) {
   const cudaError_t status = cudaGetLastError();
   if (status != cudaSuccess)
     fail(ErrorCode::kDevice, "CUDA: launching ", kernel, ": ", describe(status));
+  count_launch(kernel);
 }
 
 }  // namespace realm::cuda

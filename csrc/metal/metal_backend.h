@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "gpu/lora_plan.h"
 #include "gpu/step_plan.h"
 #include "metal/device_memory.h"
 #include "metal/metal_weight.h"
@@ -124,9 +125,9 @@ class MetalBackend final : public Backend {
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 
-  // What add_lora() and add_lora_rows() share: the chains of all rows, in the step's memory.
+  // What add_lora() and add_lora_rows() share: a plan of `lora_`, in the step's memory.
   struct LoraWork;
-  LoraWork plan_lora(std::span<const LoraProduct> products, std::span<const int32_t> tokens);
+  LoraWork plan_lora(std::span<const LoraProduct> products);
   void expand_lora(const LoraWork& work);
 
   const std::shared_ptr<Memory> memory_;
@@ -137,6 +138,7 @@ class MetalBackend final : public Backend {
   StepMemory step_{memory_};
   Scratch parts_{memory_}, choices_{memory_}, decoded_{memory_}, coefficients_{memory_};
   PlannedStep planned_[2];  // the one used last stands first
+  gpu::LoraPlanner lora_;
 };
 
 }  // namespace realm::metal

@@ -7,12 +7,7 @@
 #include "gpu/attend_tile.h"
 #include "gpu/kv_page.h"
 #include "gpu/language.h"
-
-#ifdef __METAL_VERSION__
-#define REALM_ADDRESS(type) device type*
-#else
-#define REALM_ADDRESS(type) uint64_t  // of a GPU: as MTLBuffer's gpuAddress gives it
-#endif
+#include "gpu/lora_work.h"
 
 namespace realm {
 namespace msl {
@@ -118,30 +113,6 @@ struct ChoiceParams {  // n elements in rows of n_cols, n_used choices to a row
 };
 
 // ---- lora.metal
-enum class FactorType : int { kF32, kF16, kBF16 };
-struct LoraTask {  // a LoraProduct, without its rows; factors are rows `stride` elements apart
-  REALM_ADDRESS(const uint8_t) down;  // [rank, n_in], or [V, rank] where rows are looked up
-  REALM_ADDRESS(const uint8_t) up;    // [rank, n_out]
-  REALM_ADDRESS(const float) gain;    // [n_out] or null, as the next three
-  REALM_ADDRESS(const float) rescale;
-  REALM_ADDRESS(const float) bias;
-  REALM_ADDRESS(const float) shift;
-  int64_t down_stride, up_stride;
-  FactorType down_type, up_type;
-  int rank;
-  float scale, shift_scale;
-  int reserved;
-};
-struct LoraRow {         // one row of one task
-  int64_t coefficients;  // where its `rank` coefficients begin
-  int task;
-  int row;  // of the input, or the token that is looked up
-};
-struct LoraChain {  // what is added to one row of one output, in order
-  REALM_ADDRESS(float) out;
-  int64_t n_cols;
-  int first, n;  // of the rows of tasks
-};
 struct LoraParams {
   int64_t n_in;
 };

@@ -4,7 +4,8 @@ set(realm_metal_host
   metal/metal_weight.cpp metal/probe.cpp metal/products.cpp)
 # In the order in which one text can hold them.
 set(realm_metal_shaders
-  include/realm/kv_type.h backend/kinds.h gpu/language.h gpu/kv_page.h gpu/attend_tile.h metal/params.h
+  include/realm/kv_type.h backend/kinds.h gpu/language.h gpu/kv_page.h gpu/attend_tile.h gpu/lora_work.h
+  metal/params.h
   metal/device/language.h metal/device/numbers.h quant/blocks.h metal/codec.h metal/product_rows.h metal/kv_read.h
   metal/attention_tile.h
   metal/attention_flash.metal metal/attention_plain.metal metal/attention_split.metal metal/choose.metal

@@ -99,9 +99,12 @@ inline uint32_t pick_bytes(uint32_t low, uint32_t high, uint32_t which) {
 
 #endif
 
-// Four words loaded or stored at once; the address is a multiple of 16.
+// Words loaded or stored at once; the address is a multiple of their size.
 struct alignas(16) Words4 {
   uint32_t w[4];
+};
+struct alignas(8) Words2 {
+  uint32_t w[2];
 };
 
 REALM_DEVICE Words4 load16(const void* at) {

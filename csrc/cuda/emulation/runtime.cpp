@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "cuda/launch_counts.h"
 #include "cuda/runtime.h"
 
 namespace realm::simt {
@@ -100,6 +101,7 @@ void check_launch(const char* kernel) {
   if (state.fail_launch_in > 0 && --state.fail_launch_in == 0) state.lost = true;
   if (state.lost) fail(ErrorCode::kDevice, "CUDA: launching ", kernel, ": the device was lost");
   ++state.n_launches;
+  count_launch(kernel);
 }
 
 }  // namespace realm::cuda
