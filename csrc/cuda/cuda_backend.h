@@ -115,6 +115,10 @@ class CudaBackend final : public Backend {
     float* coefficients;
   };
   LoraWork upload_lora(const gpu::LoraPlan& plan, const int32_t* parts);
+  RowGroupsOnDevice group_rows(std::span<const ExpertLora> lora, int64_t n_rows);
+  void add_expert_lora(std::span<const ExpertLora> lora,
+                       std::initializer_list<std::pair<ExpertPart, Matrix>> parts, Matrix in,
+                       const SortedChoices& sorted);
 
   const int32_t* upload_tokens(std::span<const int32_t> tokens);
   PlannedStep& plan(const StepBatch& step);

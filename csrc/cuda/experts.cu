@@ -1,7 +1,7 @@
 // Mixture of experts around the grouped products: choosing, ordering the choices by expert so that
-// each expert's rows lie together, and adding the experts' outputs. Nothing is read back by the
-// host. Of equal probabilities the lower expert is chosen, and a row's experts are added by
-// ascending index, whatever else is in the step.
+// each expert's rows lie together, and in them those of rows with the same adapters, and adding the
+// experts' outputs. Nothing is read back by the host. Of equal probabilities the lower expert is
+// chosen, and a row's experts are added by ascending index, whatever else is in the step.
 #include "cuda/device/numbers.cuh"
 #include "cuda/device/warp.cuh"
 #include "cuda/kernels.h"
@@ -65,28 +65,42 @@ __global__ void route_kernel(float* logits, int64_t n_rows, int n_experts, int n
   }
 }
 
-// One block. A warp counts, then places, the choices of every kWarps-th expert.
-__global__ void sort_choices_kernel(const int32_t* expert, int n_choices, int n_experts,
-                                    int32_t* segments, int32_t* place_of) {
-  for (int e = warp_index(); e < n_experts; e += kWarps) {
+// What choices are ordered by: the expert, then the group of the row.
+struct ChoiceKeys {
+  const int32_t* expert;
+  const int32_t* group_of_row;  // null: one group
+  int n_used, n_groups;
+
+  REALM_DEVICE int at(int choice) const {
+    const int group = group_of_row ? group_of_row[choice / n_used] : 0;
+    return expert[choice] * n_groups + group;
+  }
+};
+
+// One block. A warp counts, then places, the choices of every kWarps-th key.
+__global__ void sort_choices_kernel(ChoiceKeys keys, int n_choices, int n_experts,
+                                    int32_t* segments, int32_t* parts, int32_t* place_of) {
+  const int n_keys = n_experts * keys.n_groups;
+  for (int key = warp_index(); key < n_keys; key += kWarps) {
     int n = 0;
     for (int first = 0; first < n_choices; first += kWarp) {
       const int choice = first + lane_index();
-      n += count_bits(ballot(choice < n_choices && expert[choice] == e));
+      n += count_bits(ballot(choice < n_choices && keys.at(choice) == key));
     }
-    if (lane_index() == 0) segments[e + 1] = n;
+    if (lane_index() == 0) parts[key + 1] = n;
   }
   __syncthreads();
   if (threadIdx.x == 0) {
-    segments[0] = 0;
-    for (int e = 0; e < n_experts; ++e) segments[e + 1] += segments[e];
+    parts[0] = 0;
+    for (int key = 0; key < n_keys; ++key) parts[key + 1] += parts[key];
+    for (int e = 0; e <= n_experts; ++e) segments[e] = parts[e * keys.n_groups];
   }
   __syncthreads();
-  for (int e = warp_index(); e < n_experts; e += kWarps) {
-    int place = segments[e];
+  for (int key = warp_index(); key < n_keys; key += kWarps) {
+    int place = parts[key];
     for (int first = 0; first < n_choices; first += kWarp) {
       const int choice = first + lane_index();
-      const bool mine = choice < n_choices && expert[choice] == e;
+      const bool mine = choice < n_choices && keys.at(choice) == key;
       const uint32_t votes = ballot(mine);
       const uint32_t before = votes & ((1u << lane_index()) - 1);
       if (mine) place_of[choice] = place + count_bits(before);
@@ -140,9 +154,12 @@ void launch_route(float* logits, int64_t n_rows, int64_t n_experts, int64_t n_us
 }
 
 void launch_sort_choices(const int32_t* expert, int64_t n_choices, int64_t n_experts,
-                         int32_t* segments, int32_t* place_of, Stream stream) {
-  REALM_LAUNCH(sort_choices_kernel, dim3(1), dim3(kThreads), 0, stream, expert,
-               static_cast<int>(n_choices), static_cast<int>(n_experts), segments, place_of);
+                         int64_t n_used, RowGroupsOnDevice groups, SortedChoices out,
+                         Stream stream) {
+  const ChoiceKeys keys{expert, groups.group_of_row, static_cast<int>(n_used), groups.n_groups};
+  REALM_LAUNCH(sort_choices_kernel, dim3(1), dim3(kThreads), 0, stream, keys,
+               static_cast<int>(n_choices), static_cast<int>(n_experts), out.segments, out.parts,
+               out.place_of);
 }
 
 void launch_scatter_rows(const float* in, const int32_t* place_of, int64_t n_choices,

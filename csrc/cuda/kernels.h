@@ -143,10 +143,19 @@ void launch_lora_expand(const LoraTables& tables, const float* coefficients, Str
 // ---- experts.cu
 void launch_route(float* logits, int64_t n_rows, int64_t n_experts, int64_t n_used,
                   bool renormalize, int32_t* expert, float* weight, Stream stream);
-// Orders the T * n_used choices by expert, rows ascending within one: segments [n_experts + 1],
-// place_of[choice] is the choice's row in the ordered whole.
+struct RowGroupsOnDevice {
+  const int32_t* group_of_row;  // [T]; null: all rows in one group
+  int n_groups;
+};
+struct SortedChoices {
+  int32_t* segments;  // [n_experts + 1]: where each expert's choices begin
+  int32_t* parts;     // [n_experts * n_groups + 1]: and those of each group of rows in them
+  int32_t* place_of;  // [choices]: where each choice stands in the ordered whole
+};
+// Orders the T * n_used choices by expert, then by the row's group, rows ascending.
 void launch_sort_choices(const int32_t* expert, int64_t n_choices, int64_t n_experts,
-                         int32_t* segments, int32_t* place_of, Stream stream);
+                         int64_t n_used, RowGroupsOnDevice groups, SortedChoices out,
+                         Stream stream);
 // out[place_of[c]] = in[c / n_used]
 void launch_scatter_rows(const float* in, const int32_t* place_of, int64_t n_choices,
                          int64_t n_used, int64_t n_cols, float* out, Stream stream);

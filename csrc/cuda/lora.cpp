@@ -67,4 +67,26 @@ void CudaBackend::run_add_lora_rows(std::span<const LoraProduct> products,
   });
 }
 
+// Rows with the same adapters in all experts; one group without adapters.
+RowGroupsOnDevice CudaBackend::group_rows(std::span<const ExpertLora> lora, int64_t n_rows) {
+  if (lora.empty()) return {nullptr, 1};
+  lora_.begin_experts(lora, n_rows);
+  const auto groups = std::as_bytes(lora_.groups().group_of_row());
+  return {reinterpret_cast<const int32_t*>(tables_.put(groups, stream_)),
+          lora_.groups().n_groups()};
+}
+
+// What adapters add to parts of the experts that share the input `in`, a row for each ordered
+// choice.
+void CudaBackend::add_expert_lora(std::span<const ExpertLora> lora,
+                                  std::initializer_list<std::pair<ExpertPart, Matrix>> parts,
+                                  Matrix in, const SortedChoices& sorted) {
+  if (lora.empty()) return;
+  lora_.begin_input();
+  for (const auto& [part, out] : parts) lora_.add_experts(lora, part, out, address_of);
+  const auto [tables, coefficients] = upload_lora(lora_.experts(), sorted.parts);
+  launch_lora_shrink(tables, in.data, in.cols, coefficients, stream_);
+  launch_lora_expand(tables, coefficients, stream_);
+}
+
 }  // namespace realm::cuda

@@ -92,20 +92,24 @@ void CudaBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in
                               const ExpertScratch& scratch, Matrix out) {
   on_device([&] {
     const int64_t n = in.rows * routing.n_used;
-    auto* starts = choices_.reserve_of<int32_t>(bank.n_experts + 1 + n);
-    int32_t* place_of = starts + bank.n_experts + 1;
-    const Segments segments{starts, bank.n_experts};
+    const RowGroupsOnDevice groups = group_rows(bank.lora, in.rows);
+    const int64_t n_segments = bank.n_experts + 1, n_parts = bank.n_experts * groups.n_groups + 1;
+    auto* starts = choices_.reserve_of<int32_t>(n_segments + n_parts + n);
+    const SortedChoices sorted{starts, starts + n_segments, starts + n_segments + n_parts};
+    const Segments segments{sorted.segments, bank.n_experts};
     const Matrix rows = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
                  ups = scratch.up.first_rows(n), downs = scratch.out.first_rows(n);
-    launch_sort_choices(routing.expert, n, bank.n_experts, starts, place_of, stream_);
-    launch_scatter_rows(in.data, place_of, n, routing.n_used, in.cols, rows.data, stream_);
+    launch_sort_choices(routing.expert, n, bank.n_experts, routing.n_used, groups, sorted, stream_);
+    launch_scatter_rows(in.data, sorted.place_of, n, routing.n_used, in.cols, rows.data, stream_);
     Inputs inputs(*this, rows);
     multiply(packed_of(*bank.gate), 0, {}, gates, inputs, segments);
     multiply(packed_of(*bank.up), 0, {}, ups, inputs, segments);
+    add_expert_lora(bank.lora, {{ExpertPart::kGate, gates}, {ExpertPart::kUp, ups}}, rows, sorted);
     launch_gate(kind, gates.data, ups.data, gates.data, n * gates.cols, stream_);
     Inputs gated(*this, gates);
     multiply(packed_of(*bank.down), 0, {}, downs, gated, segments);
-    launch_combine_experts(downs.data, place_of, routing.expert, routing.weight, in.rows,
+    add_expert_lora(bank.lora, {{ExpertPart::kDown, downs}}, gates, sorted);
+    launch_combine_experts(downs.data, sorted.place_of, routing.expert, routing.weight, in.rows,
                            routing.n_used, in.cols, out.data, stream_);
   });
 }

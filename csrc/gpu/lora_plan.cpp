@@ -56,7 +56,6 @@ const LoraPlan& LoraPlanner::plan(std::span<const LoraProduct> products,
 }
 
 void LoraPlanner::begin_experts(std::span<const ExpertLora> lora, int64_t n_rows) {
-  clear();
   groups_.begin(n_rows);
   for (const ExpertLora& one : lora) groups_.add(one.product.rows);
   groups_.list();

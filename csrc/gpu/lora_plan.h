@@ -37,14 +37,14 @@ class LoraPlanner {
   // Products as add_lora() takes them.
   const LoraPlan& plan(std::span<const LoraProduct> products, const AddressOf& address_of);
 
-  // The same for experts: rows first, then the parts that share an input, each with the matrix that
-  // has a row for each ordered choice.
+  // The same for experts: groups of rows once, then for each input the parts that share it, each
+  // with the matrix that has a row for each ordered choice.
   void begin_experts(std::span<const ExpertLora> lora, int64_t n_rows);
+  void begin_input() { clear(); }
   void add_experts(std::span<const ExpertLora> lora, ExpertPart part, Matrix out,
                    const AddressOf& address_of);
-  const LoraPlan& experts() const { return plan_; }
-  void next_input() { clear(); }
   const RowGroups& groups() const { return groups_; }
+  const LoraPlan& experts() const { return plan_; }
 
  private:
   struct Source {
