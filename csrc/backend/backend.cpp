@@ -27,6 +27,16 @@ void require_lora(const LoraProduct& product, int64_t n_rows) {
   }
 }
 
+void require_rotation(Matrix x, int64_t head_width, const RopeAngles& angles) {
+  require(head_width > 0 && x.cols % head_width == 0, "rotate", "head width");
+  require(angles.half >= 0 && 2 * angles.half <= head_width, "rotate", "rotated width");
+}
+
+void require_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
+  require(k.rows == step.n_rows() && same_shape(k, v), "store_kv", "rows");
+  require(k.cols == cache.n_kv_heads * cache.head_width, "store_kv", "width");
+}
+
 }  // namespace
 
 void Backend::check_cancelled() const {
@@ -117,14 +127,27 @@ void Backend::scale_by_sigmoid(Matrix x, Matrix logits) {
 }
 
 void Backend::rotate(Matrix x, int64_t head_width, RopeAngles angles) {
-  require(head_width > 0 && x.cols % head_width == 0, "rotate", "head width");
-  require(angles.half >= 0 && 2 * angles.half <= head_width, "rotate", "rotated width");
+  require_rotation(x, head_width, angles);
   run_rotate(x, head_width, angles);
 }
 
 void Backend::store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
-  require(k.rows == step.n_rows() && same_shape(k, v), "store_kv", "rows");
-  require(k.cols == cache.n_kv_heads * cache.head_width, "store_kv", "width");
+  require_kv(step, cache, k, v);
+  run_store_kv(step, cache, k, v);
+}
+
+void Backend::rotate_and_store_kv(const StepBatch& step, const KvLayer& cache, RopeAngles angles,
+                                  Matrix q, Matrix k, Matrix v) {
+  require(q.rows == step.n_rows(), "rotate_and_store_kv", "rows");
+  require_rotation(q, cache.head_width, angles);
+  require_kv(step, cache, k, v);
+  run_rotate_and_store_kv(step, cache, angles, q, k, v);
+}
+
+void Backend::run_rotate_and_store_kv(const StepBatch& step, const KvLayer& cache,
+                                      RopeAngles angles, Matrix q, Matrix k, Matrix v) {
+  run_rotate(q, cache.head_width, angles);
+  run_rotate(k, cache.head_width, angles);
   run_store_kv(step, cache, k, v);
 }
 

@@ -79,6 +79,10 @@ class Backend {
   void rotate(Matrix x, int64_t head_width, RopeAngles angles);
   // Writes each row's key and value into its sequence's pages.
   void store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v);
+  // rotate() of q and of k, then store_kv(): one op, so that a backend may do it at once. `k` is
+  // undefined afterwards.
+  void rotate_and_store_kv(const StepBatch& step, const KvLayer& cache, RopeAngles angles, Matrix q,
+                           Matrix k, Matrix v);
   // out[t] = attention of row t over its own sequence's pages up to its own position.
   void attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape, Matrix q,
               Matrix out);
@@ -114,6 +118,8 @@ class Backend {
   virtual void run_scale_by_sigmoid(Matrix x, Matrix logits) = 0;
   virtual void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) = 0;
   virtual void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) = 0;
+  virtual void run_rotate_and_store_kv(const StepBatch& step, const KvLayer& cache,
+                                       RopeAngles angles, Matrix q, Matrix k, Matrix v);
   virtual void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                           Matrix q, Matrix out) = 0;
   virtual void run_route(Matrix logits, bool renormalize, Routing out) = 0;

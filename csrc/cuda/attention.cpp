@@ -53,6 +53,14 @@ void CudaBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matr
   on_device([&] { launch_kv_store(pages_of(cache), plan(step).rows, k.data, v.data, stream_); });
 }
 
+void CudaBackend::run_rotate_and_store_kv(const StepBatch& step, const KvLayer& cache,
+                                          RopeAngles angles, Matrix q, Matrix k, Matrix v) {
+  on_device([&] {
+    launch_rotate_and_store(pages_of(cache), plan(step).rows, angles_of(angles),
+                            q.cols / cache.head_width, q.data, k.data, v.data, stream_);
+  });
+}
+
 void CudaBackend::run_attend(const StepBatch& step, const KvLayer& cache,
                              const AttentionShape& shape, Matrix q, Matrix out) {
   on_device([&] {

@@ -121,7 +121,8 @@ void CudaBackend::run_gather(Matrix in, std::span<const int32_t> rows, Matrix ou
 void CudaBackend::run_norm(NormKind kind, Matrix in, Vector weight, Vector bias, float eps,
                            Matrix out) {
   on_device([&] {
-    launch_norm(kind, in.data, weight.data, bias.data, eps, out.data, in.rows, in.cols, stream_);
+    launch_norm(kind, in.data, weight.data, bias.data, eps, out.data, quantize_with(out), in.rows,
+                in.cols, stream_);
   });
 }
 
@@ -138,11 +139,13 @@ void CudaBackend::run_softcap(Matrix x, float cap) {
 }
 
 void CudaBackend::run_activate(Activation kind, Matrix x) {
-  on_device([&] { launch_activate(kind, x.data, elements(x), stream_); });
+  on_device([&] { launch_activate(kind, x.data, quantize_with(x), elements(x), stream_); });
 }
 
 void CudaBackend::run_gate(Activation kind, Matrix gate, Matrix up, Matrix out) {
-  on_device([&] { launch_gate(kind, gate.data, up.data, out.data, elements(out), stream_); });
+  on_device([&] {
+    launch_gate(kind, gate.data, up.data, out.data, quantize_with(out), elements(out), stream_);
+  });
 }
 
 void CudaBackend::run_scale_by_sigmoid(Matrix x, Matrix logits) {
@@ -151,8 +154,7 @@ void CudaBackend::run_scale_by_sigmoid(Matrix x, Matrix logits) {
 
 void CudaBackend::run_rotate(Matrix x, int64_t head_width, RopeAngles angles) {
   on_device([&] {
-    launch_rotate(x.data, x.rows, x.cols / head_width, head_width, angles.cos, angles.sin,
-                  angles.half, angles.interleaved, stream_);
+    launch_rotate(x.data, x.rows, x.cols / head_width, head_width, angles_of(angles), stream_);
   });
 }
 

@@ -64,15 +64,29 @@ class CudaBackend final : public Backend {
   void run_scale_by_sigmoid(Matrix x, Matrix logits) override;
   void run_rotate(Matrix x, int64_t head_width, RopeAngles angles) override;
   void run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) override;
+  void run_rotate_and_store_kv(const StepBatch& step, const KvLayer& cache, RopeAngles angles,
+                               Matrix q, Matrix k, Matrix v) override;
   void run_attend(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                   Matrix q, Matrix out) override;
   void run_route(Matrix logits, bool renormalize, Routing out) override;
   void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                    const ExpertScratch& scratch, Matrix out) override;
 
-  // Runs `body` with the device chosen; a device error marks the backend lost.
+  // Runs `body` with the device chosen; a device error marks the backend lost. Quantized rows are
+  // then taken for stale: the op may write what they were made of. The second is for ops that write
+  // nothing of `in`, whose quantized rows stay good.
   template <class Body>
   auto on_device(Body body);
+  template <class Body>
+  auto on_device_reading(Matrix in, Body body);
+
+  // Rows that integer products took are quantized by the op that writes them from then on (a
+  // decoder's matrices keep their places), so that no launch of its own is needed. What is found
+  // is good for the same rows as long as no op comes between that may write them.
+  QuantizedRows quantized_of(Matrix in);
+  QuantizedRows quantize_with(Matrix out);  // for an op that writes `out`; null: not asked for
+  bool takes_integers(Matrix in) const;
+  QuantizedRows room_for_quants(Matrix in);
 
   // The ordered choices of a step, for products with banks of experts.
   struct Segments {
@@ -137,6 +151,8 @@ class CudaBackend final : public Backend {
   Scratch tokens_{device_}, parts_{device_};
   Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};
   Scratch choices_{device_};
+  Matrix quantized_;                    // what quants_ was made of; no data: stale
+  std::vector<Matrix> integer_inputs_;  // whose quantized rows were asked for; the last kept few
   std::unique_ptr<PlannedStep> planned_[2];  // the one used last stands first
 
   gpu::LoraPlanner lora_;

@@ -1,8 +1,9 @@
 // Ops whose elements or rows stand alone. One thread an element (a pair, in rotate), f32, rounding
 // as the CPU's but for exp and tanh, which are the device's own (2 units in the last place). Bytes
-// moved: each operand once.
-#include "cuda/device/numbers.cuh"
-#include "cuda/kernels.h"
+// moved: each operand once. Activations and gates may leave their output as integer products take
+// it too, as quantize.cu would: a warp has a group.
+#include "cuda/quantize_group.cuh"
+#include "cuda/rotate.cuh"
 
 namespace realm::cuda {
 
@@ -39,15 +40,23 @@ __global__ void softcap_kernel(float* x, float cap, int64_t n) {
   if (i < n) x[i] = cap * tanhf(x[i] / cap);
 }
 
-__global__ void activate_kernel(Activation kind, float* x, int64_t n) {
+template <bool kQuantize>
+__global__ void activate_kernel(Activation kind, float* x, int64_t n, QuantizedRows quantized) {
   const int64_t i = element_index();
-  if (i < n) x[i] = activated(kind, x[i]);
+  if (i >= n) return;
+  const float value = activated(kind, x[i]);
+  x[i] = value;
+  if (kQuantize) quantize_group(value, i / kWarp, quantized);
 }
 
+template <bool kQuantize>
 __global__ void gate_kernel(Activation kind, const float* gate, const float* up, float* out,
-                            int64_t n) {
+                            int64_t n, QuantizedRows quantized) {
   const int64_t i = element_index();
-  if (i < n) out[i] = activated(kind, gate[i]) * up[i];
+  if (i >= n) return;
+  const float value = activated(kind, gate[i]) * up[i];
+  out[i] = value;
+  if (kQuantize) quantize_group(value, i / kWarp, quantized);
 }
 
 __global__ void scale_by_sigmoid_kernel(float* x, const float* logits, int64_t n, int64_t n_cols) {
@@ -62,16 +71,11 @@ __global__ void gather_kernel(const float* in, const int32_t* rows, float* out, 
 }
 
 __global__ void rotate_kernel(float* x, int64_t n, int64_t n_heads, int64_t head_width,
-                              const float* cos, const float* sin, int64_t half, bool interleaved) {
+                              RotationAngles angles) {
   const int64_t i = element_index();
   if (i >= n) return;
-  const int64_t pair = i % half, head = i / half, row = head / n_heads;
-  float* a = x + head * head_width + (interleaved ? 2 * pair : pair);
-  float* b = a + (interleaved ? 1 : half);
-  const float c = cos[row * half + pair], s = sin[row * half + pair];
-  const float a0 = *a, b0 = *b;
-  *a = fmaf(a0, c, -(b0 * s));
-  *b = fmaf(b0, c, a0 * s);
+  const int64_t head = i / angles.half;
+  rotate_in_place(x + head * head_width, i % angles.half, angles, head / n_heads);
 }
 
 }  // namespace
@@ -88,13 +92,25 @@ void launch_softcap(float* x, float cap, int64_t n, Stream stream) {
   REALM_LAUNCH(softcap_kernel, blocks_for(n), dim3(kThreads), 0, stream, x, cap, n);
 }
 
-void launch_activate(Activation kind, float* x, int64_t n, Stream stream) {
-  REALM_LAUNCH(activate_kernel, blocks_for(n), dim3(kThreads), 0, stream, kind, x, n);
+void launch_activate(Activation kind, float* x, QuantizedRows quantized, int64_t n, Stream stream) {
+  if (quantized.quants) {
+    REALM_LAUNCH(activate_kernel<true>, blocks_for(n), dim3(kThreads), 0, stream, kind, x, n,
+                 quantized);
+  } else {
+    REALM_LAUNCH(activate_kernel<false>, blocks_for(n), dim3(kThreads), 0, stream, kind, x, n,
+                 quantized);
+  }
 }
 
-void launch_gate(Activation kind, const float* gate, const float* up, float* out, int64_t n,
-                 Stream stream) {
-  REALM_LAUNCH(gate_kernel, blocks_for(n), dim3(kThreads), 0, stream, kind, gate, up, out, n);
+void launch_gate(Activation kind, const float* gate, const float* up, float* out,
+                 QuantizedRows quantized, int64_t n, Stream stream) {
+  if (quantized.quants) {
+    REALM_LAUNCH(gate_kernel<true>, blocks_for(n), dim3(kThreads), 0, stream, kind, gate, up, out,
+                 n, quantized);
+  } else {
+    REALM_LAUNCH(gate_kernel<false>, blocks_for(n), dim3(kThreads), 0, stream, kind, gate, up, out,
+                 n, quantized);
+  }
 }
 
 void launch_scale_by_sigmoid(float* x, const float* logits, int64_t n_rows, int64_t n_cols,
@@ -110,12 +126,12 @@ void launch_gather(const float* in, const int32_t* rows, float* out, int64_t n_r
   REALM_LAUNCH(gather_kernel, blocks_for(n), dim3(kThreads), 0, stream, in, rows, out, n, n_cols);
 }
 
-void launch_rotate(float* x, int64_t n_rows, int64_t n_heads, int64_t head_width, const float* cos,
-                   const float* sin, int64_t half, bool interleaved, Stream stream) {
-  const int64_t n = n_rows * n_heads * half;
+void launch_rotate(float* x, int64_t n_rows, int64_t n_heads, int64_t head_width,
+                   const RotationAngles& angles, Stream stream) {
+  const int64_t n = n_rows * n_heads * angles.half;
   if (n == 0) return;
   REALM_LAUNCH(rotate_kernel, blocks_for(n), dim3(kThreads), 0, stream, x, n, n_heads, head_width,
-               cos, sin, half, interleaved);
+               angles);
 }
 
 }  // namespace realm::cuda

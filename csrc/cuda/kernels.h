@@ -24,33 +24,43 @@ using gpu::kv_page_layout;
 using gpu::KvPageLayout;
 using gpu::MergeRow;
 
+// Rows in the form that integer products take. An op that may leave it beside its output does so if
+// `quants` is not null; the width is then a multiple of 32.
+struct QuantizedRows {
+  int8_t* quants;  // [T, K]
+  float* scales;   // [T, K / 32, 2]: a group's scale, and its scale times the sum of its quants
+};
+
 // ---- elementwise.cu
+struct RotationAngles {  // as RopeAngles
+  const float* cos;      // [T, half]
+  const float* sin;
+  int64_t half;
+  bool interleaved;
+};
 void launch_add(float* x, const float* y, float scale, int64_t n, Stream stream);
 void launch_scale(float* x, float factor, int64_t n, Stream stream);
 void launch_softcap(float* x, float cap, int64_t n, Stream stream);
-void launch_activate(Activation kind, float* x, int64_t n, Stream stream);
-void launch_gate(Activation kind, const float* gate, const float* up, float* out, int64_t n,
-                 Stream stream);
+void launch_activate(Activation kind, float* x, QuantizedRows quantized, int64_t n, Stream stream);
+void launch_gate(Activation kind, const float* gate, const float* up, float* out,
+                 QuantizedRows quantized, int64_t n, Stream stream);
 void launch_scale_by_sigmoid(float* x, const float* logits, int64_t n_rows, int64_t n_cols,
                              Stream stream);
 void launch_gather(const float* in, const int32_t* rows, float* out, int64_t n_rows, int64_t n_cols,
                    Stream stream);
-void launch_rotate(float* x, int64_t n_rows, int64_t n_heads, int64_t head_width, const float* cos,
-                   const float* sin, int64_t half, bool interleaved, Stream stream);
+void launch_rotate(float* x, int64_t n_rows, int64_t n_heads, int64_t head_width,
+                   const RotationAngles& angles, Stream stream);
 
 // ---- norm.cu
 void launch_norm(NormKind kind, const float* in, const float* weight, const float* bias, float eps,
-                 float* out, int64_t n_rows, int64_t n_cols, Stream stream);
+                 float* out, QuantizedRows quantized, int64_t n_rows, int64_t n_cols,
+                 Stream stream);
 
 // ---- embed.cu: out[t] = scale * row tokens[t] of the table
 void launch_embed(const PackedWeight& table, const int32_t* tokens, float scale, float* out,
                   int64_t n_rows, Stream stream);
 
 // ---- quantize.cu: rows as matrix products take them
-struct QuantizedRows {
-  int8_t* quants;  // [T, K]
-  float* scales;   // [T, K / 32, 2]: a group's scale, and its scale times the sum of its quants
-};
 void launch_quantize(const float* in, QuantizedRows out, int64_t n_rows, int64_t n_cols,
                      Stream stream);
 struct NarrowRows {
@@ -103,6 +113,10 @@ struct StepRows {
 // kv_store.cu
 void launch_kv_store(const KvPages& cache, const StepRows& rows, const float* k, const float* v,
                      Stream stream);
+// Rotates the queries in place and stores rotated keys, and values.
+void launch_rotate_and_store(const KvPages& cache, const StepRows& rows,
+                             const RotationAngles& angles, int64_t n_heads, float* q,
+                             const float* k, const float* v, Stream stream);
 
 // attention_plain.cu: f32 throughout, every cache type, any head width up to kMaxHeadWidth; the
 // oracle of the others

@@ -51,7 +51,7 @@ CudaBackend::LoraWork CudaBackend::upload_lora(const gpu::LoraPlan& plan, const 
 }
 
 void CudaBackend::run_add_lora(std::span<const LoraProduct> products, Matrix in) {
-  on_device([&] {
+  on_device_reading(in, [&] {
     const auto [tables, coefficients] = upload_lora(lora_.plan(products, address_of), nullptr);
     launch_lora_shrink(tables, in.data, in.cols, coefficients, stream_);
     launch_lora_expand(tables, coefficients, stream_);

@@ -12,11 +12,25 @@ auto CudaBackend::on_device(Body body) {
   try {
     select_device(device_);
     const LaunchCounts::Here counting(launches_);
+    quantized_ = {};
     return body();
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kDevice) lost_ = error.what();
     throw;
   }
+}
+
+template <class Body>
+auto CudaBackend::on_device_reading(Matrix in, Body body) {
+  const Matrix kept = quantized_;
+  return on_device([&] {
+    if (kept.data == in.data && kept.cols == in.cols && kept.rows >= in.rows) quantized_ = in;
+    return body();
+  });
+}
+
+inline RotationAngles angles_of(const RopeAngles& angles) {
+  return {angles.cos, angles.sin, angles.half, angles.interleaved};
 }
 
 inline KvPages pages_of(const KvLayer& cache) {

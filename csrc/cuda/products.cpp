@@ -1,5 +1,7 @@
 // Matrix products: the input is brought into the form that a weight's kernel takes once, whatever
 // the number of products, and the kernel is chosen by the number of rows.
+#include <algorithm>
+
 #include "cuda/on_device.h"
 
 namespace realm::cuda {
@@ -9,6 +11,7 @@ namespace {
 constexpr int64_t kFewQuantRows = 8, kFewFloatRows = 4;
 // Of an expert on average: its rows are not known on the host.
 constexpr int64_t kFewExpertRows = 4;
+constexpr size_t kMostIntegerInputs = 16;
 
 }  // namespace
 
@@ -18,15 +21,7 @@ class CudaBackend::Inputs {
 
   Matrix plain() const { return in_; }
 
-  const QuantizedRows& quantized() {
-    if (!quantized_.quants) {
-      const int64_t n = in_.rows * in_.cols;
-      quantized_ = {backend_.quants_.reserve_of<int8_t>(n),
-                    backend_.quant_scales_.reserve_of<float>(n / 32 * 2)};
-      launch_quantize(in_.data, quantized_, in_.rows, in_.cols, backend_.stream_);
-    }
-    return quantized_;
-  }
+  QuantizedRows quantized() { return backend_.quantized_of(in_); }
 
   // Products of one group rarely differ in their kind of 16-bit float; if they do, it is made anew.
   const NarrowRows& narrow(bool brain) {
@@ -43,10 +38,42 @@ class CudaBackend::Inputs {
  private:
   CudaBackend& backend_;
   const Matrix in_;
-  QuantizedRows quantized_{};
   NarrowRows narrow_{};
   bool brain_ = false;
 };
+
+QuantizedRows CudaBackend::quantized_of(Matrix in) {
+  const bool fresh =
+      quantized_.data == in.data && quantized_.cols == in.cols && quantized_.rows >= in.rows;
+  const QuantizedRows out = room_for_quants(in);
+  if (fresh) return out;
+  launch_quantize(in.data, out, in.rows, in.cols, stream_);
+  quantized_ = in;
+  if (!takes_integers(in)) {
+    if (integer_inputs_.size() == kMostIntegerInputs)
+      integer_inputs_.erase(integer_inputs_.begin());
+    integer_inputs_.push_back(in);
+  }
+  return out;
+}
+
+QuantizedRows CudaBackend::quantize_with(Matrix out) {
+  if (out.rows == 0 || !takes_integers(out)) return {};
+  const QuantizedRows rows = room_for_quants(out);
+  quantized_ = out;
+  return rows;
+}
+
+bool CudaBackend::takes_integers(Matrix in) const {
+  return std::ranges::any_of(integer_inputs_, [&](const Matrix& one) {
+    return one.data == in.data && one.cols == in.cols;
+  });
+}
+
+QuantizedRows CudaBackend::room_for_quants(Matrix in) {
+  const int64_t n = in.rows * in.cols;
+  return {quants_.reserve_of<int8_t>(n), quant_scales_.reserve_of<float>(n / 32 * 2)};
+}
 
 void CudaBackend::multiply(const PackedWeight& weight, int64_t first_row, Vector bias, Matrix out,
                            Inputs& inputs, const Segments& segments) {
@@ -71,7 +98,7 @@ void CudaBackend::multiply(const PackedWeight& weight, int64_t first_row, Vector
 }
 
 void CudaBackend::run_linear(std::span<const Product> products, Matrix in) {
-  on_device([&] {
+  on_device_reading(in, [&] {
     Inputs inputs(*this, in);
     for (const Product& product : products) {
       if (in.rows == 0 || product.out.cols == 0) continue;
@@ -105,7 +132,8 @@ void CudaBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in
     multiply(packed_of(*bank.gate), 0, {}, gates, inputs, segments);
     multiply(packed_of(*bank.up), 0, {}, ups, inputs, segments);
     add_expert_lora(bank.lora, {{ExpertPart::kGate, gates}, {ExpertPart::kUp, ups}}, rows, sorted);
-    launch_gate(kind, gates.data, ups.data, gates.data, n * gates.cols, stream_);
+    launch_gate(kind, gates.data, ups.data, gates.data, quantize_with(gates), n * gates.cols,
+                stream_);
     Inputs gated(*this, gates);
     multiply(packed_of(*bank.down), 0, {}, downs, gated, segments);
     add_expert_lora(bank.lora, {{ExpertPart::kDown, downs}}, gates, sorted);

@@ -7,9 +7,7 @@
 //
 // narrow: 16-bit floats. Halves are scaled by a power of two per row, so that no magnitude
 // overflows and small rows keep their digits: the largest lies in [2^13, 2^14). A block a row.
-#include "cuda/device/numbers.cuh"
-#include "cuda/device/warp.cuh"
-#include "cuda/kernels.h"
+#include "cuda/quantize_group.cuh"
 
 namespace realm::cuda {
 
@@ -21,18 +19,7 @@ constexpr int kWarps = kThreads / kWarp;
 __global__ void quantize_kernel(const float* in, QuantizedRows out, int64_t n_groups) {
   const int64_t group = int64_t{blockIdx.x} * kWarps + warp_index();
   if (group >= n_groups) return;
-  const float x = in[group * kWarp + lane_index()];
-  const float largest = warp_max(fabsf(x));
-  const bool finite = ballot(!(fabsf(x) <= 3.4028235e38f)) == 0;
-  const float scale = largest / 127.0f;
-  const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  const float q = finite ? round_to_int(x * inverse) : 0.0f;
-  out.quants[group * kWarp + lane_index()] = static_cast<int8_t>(q);
-  const float sum = warp_sum(q);  // of integers up to 4064: exact
-  if (lane_index() != 0) return;
-  const float nan = bits_as_float(0x7fc00000u);
-  out.scales[2 * group] = finite ? scale : nan;
-  out.scales[2 * group + 1] = finite ? scale * sum : nan;
+  quantize_group(in[group * kWarp + lane_index()], group, out);
 }
 
 // 2^e with |largest| * 2^-e in [2^13, 2^14); 1 for zero, infinity and NaN.

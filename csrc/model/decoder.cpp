@@ -138,10 +138,10 @@ void Decoder::attention(const StepBatch& step, const KvLayer& cache, int64_t lay
   norm_in_place(by_head ? q.as_rows_of(config_.head_width) : q, w.q_norm);
   norm_in_place(by_head ? k.as_rows_of(config_.head_width) : k, w.k_norm);
   if (config_.has_rope(layer)) {
-    backend_.rotate(q, config_.head_width, angles_of(layer));
-    backend_.rotate(k, config_.head_width, angles_of(layer));
+    backend_.rotate_and_store_kv(step, cache, angles_of(layer), q, k, v);
+  } else {
+    backend_.store_kv(step, cache, k, v);
   }
-  backend_.store_kv(step, cache, k, v);
   const AttentionShape shape{
       config_.n_heads,           config_.n_kv_heads,
       config_.head_width,        config_.attention_scale,
