@@ -84,6 +84,7 @@ void free_memory(void* memory) noexcept {
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
   require_alive("uploading");
   if (bytes > 0) std::memcpy(device, host, bytes);
+  ++simt::device_state().n_uploads;
 }
 
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
