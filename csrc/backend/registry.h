@@ -50,11 +50,13 @@ std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic);
 // is none.
 std::unique_ptr<Backend> make_metal_backend(bool deterministic);
 
-// By name: "cpu", "cuda", "cuda:1", "metal", or "auto", which is the CPU until the other kernels
-// have been run on hardware. `n_threads` and `activations` are the CPU's. Throws kDevice for a
-// device that is not there, kInvalidRequest for a name that means nothing.
+// By name: "cpu", "cuda", "cuda:1", "metal", or "auto", which is what the environment's
+// REALM_BACKEND names, else the CPU until the other kernels have been run on hardware. `n_threads`
+// and `activations` are the CPU's, `deterministic` the others': the CPU always is. Throws kDevice
+// for a device that is not there, kInvalidRequest for a name that means nothing.
 std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads = 0,
-                                      ActivationKind activations = ActivationKind::kInt8);
+                                      ActivationKind activations = ActivationKind::kInt8,
+                                      bool deterministic = false);
 
 // What this machine's CPU can do at most: no program that reads its weights from memory, or
 // multiplies them as bytes, is faster. Medians of the moments measured, all threads together.

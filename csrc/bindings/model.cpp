@@ -76,7 +76,8 @@ std::shared_ptr<Model> with_progress(std::optional<Progress> progress, Make make
 
 std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device,
                             std::optional<int> threads, const std::string& weights,
-                            const std::string& activations, std::optional<Progress> progress,
+                            const std::string& activations, bool deterministic,
+                            std::optional<Progress> progress,
                             const std::vector<std::pair<AdapterLike, float>>& merge,
                             const std::optional<std::string>& merge_dtype) {
   REALM_CHECK(!threads || *threads >= 1, "threads is ", *threads, "; must be at least 1");
@@ -84,6 +85,7 @@ std::shared_ptr<Model> load(const PathOrBytes& source, const std::string& device
   options.device = device;
   options.n_threads = threads.value_or(0);
   options.activations = activation_kind(activations);
+  options.deterministic = deterministic;
   options.load.mapped = is_mapped(weights);
   options.merge = adapter_sources(merge);
   if (merge_dtype) options.load.merge_type = format_named(*merge_dtype).dtype;
@@ -179,7 +181,8 @@ void bind_model(py::module_& m) {
   py::class_<Model, std::shared_ptr<Model>>(m, "Model")
       .def(py::init(&load), py::arg("source"), py::kw_only(), py::arg("device") = "auto",
            py::arg("threads") = py::none(), py::arg("weights") = "packed",
-           py::arg("activations") = "int8", py::arg("progress") = py::none(),
+           py::arg("activations") = "int8", py::arg("deterministic") = false,
+           py::arg("progress") = py::none(),
            py::arg("merge") = std::vector<std::pair<AdapterLike, float>>(),
            py::arg("merge_dtype") = py::none())
       .def("overlay", &overlay, py::arg("adapters"), py::kw_only(),

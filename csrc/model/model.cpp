@@ -28,7 +28,8 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const gguf::GgufFile> file,
     model->vocabulary_ = std::make_shared<const Vocabulary>(file->metadata());
   }
   model->device_ = std::make_shared<Device>();
-  model->device_->backend = make_backend(options.device, options.n_threads, options.activations);
+  model->device_->backend =
+      make_backend(options.device, options.n_threads, options.activations, options.deterministic);
   model->layout_ =
       std::make_shared<const lora::BaseLayout>(realm::adapter_layout(file, model->config_));
   model->n_threads_ = options.n_threads;

@@ -29,6 +29,8 @@ struct ModelOptions {
   int n_threads = 0;           // of the CPU; 0: every processor this process may use
   // kF32 multiplies quantized weights exactly as they decode: slow, and the oracle of kInt8.
   ActivationKind activations = ActivationKind::kInt8;
+  // On a GPU a row's bits depend on its own context alone, at some cost; on the CPU they always do.
+  bool deterministic = false;
   LoadOptions load{};
   // Merged into the weights as they are loaded.
   AdapterSources merge{};

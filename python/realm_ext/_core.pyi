@@ -640,6 +640,7 @@ class Model:
         threads: typing.SupportsInt | typing.SupportsIndex | None = None,
         weights: str = "packed",
         activations: str = "int8",
+        deterministic: bool = False,
         progress: collections.abc.Callable[[int, int], None] | None = None,
         merge: collections.abc.Sequence[
             tuple[

@@ -38,8 +38,9 @@ class Model:
 
     Args:
         source: A path, or a bytes-like object that holds the file.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"metal"``. Auto is the CPU:
-            a GPU is used when it is named. Metal uses the file in place, as ``"mapped"`` does.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"metal"``. Auto is what the
+            environment's ``REALM_BACKEND`` names, else the CPU: a GPU is used when it is named.
+            Metal uses the file in place, as ``"mapped"`` does.
         threads: How many threads compute; by default all processors this process may use.
         weights: ``"packed"`` packs the weights into memory of our own, as fast kernels want them.
             ``"mapped"`` uses the file in place: loading is instant, computing is slower, the
@@ -47,7 +48,8 @@ class Model:
             a bus error.
         activations: What quantized weights are multiplied with: ``"int8"`` is fast; ``"f32"`` is
             slow and computes with the weights' exact values, to judge the other by.
-        deterministic: On the CPU every answer is deterministic, whatever this says.
+        deterministic: On a GPU a row's bits then depend on its own context alone, whatever shares
+            its batches, at some cost. On the CPU they always do, whatever this says.
         merge: Adapters to merge into the weights as they are loaded; pairs give them scales.
         merge_dtype: The format of the matrices they change; by default each keeps its own.
         progress: Called as ``progress(bytes_done, bytes_total)`` while loading.
@@ -66,19 +68,19 @@ class Model:
         threads: int | None = None,
         weights: Literal["packed", "mapped"] = "packed",
         activations: Literal["int8", "f32"] = "int8",
-        deterministic: bool | None = None,
+        deterministic: bool = False,
         merge: ScaledAdapter | Iterable[ScaledAdapter] = (),
         merge_dtype: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """See the class."""
-        del deterministic
         self._core: _core.Model | None = _core.Model(
             source,
             device=device,
             threads=threads,
             weights=weights,
             activations=activations,
+            deterministic=deterministic,
             progress=progress,
             merge=scaled(merge),
             merge_dtype=merge_dtype,
