@@ -7,8 +7,10 @@ using Device = test::CudaDevice;
 
 namespace {
 
-void choose_largest(Device&, Matrix logits, int32_t* tokens) {
+void choose_largest(Device& device, Matrix logits, int32_t* tokens) {
+  device.backend->sync();  // its stream is not the one below
   cuda::launch_choose_largest(logits.data, logits.rows, logits.cols, tokens, nullptr);
+  cuda::await_stream(nullptr);
 }
 
 }  // namespace

@@ -25,13 +25,15 @@ class GpuDevice {
     backend->upload(values.data(), m.data, values.size() * sizeof(float));
     return m;
   }
-  // Memory of the emulated device starts as NaN.
   Matrix poisoned(int64_t rows, int64_t cols) {
-    buffers_.push_back(backend->allocate(static_cast<uint64_t>(rows * cols) * sizeof(float)));
-    return {reinterpret_cast<float*>(buffers_.back()->data()), rows, cols};
+    const auto bytes_needed = rows * cols * static_cast<int64_t>(sizeof(float));
+    return {reinterpret_cast<float*>(bytes(bytes_needed)), rows, cols};
   }
+  // Full of NaN in every format, as memory of the emulated device starts.
   std::byte* bytes(int64_t n) {
     buffers_.push_back(backend->allocate(static_cast<uint64_t>(n)));
+    const std::vector<unsigned char> poison(static_cast<size_t>(n), 0xff);
+    backend->upload(poison.data(), buffers_.back()->data(), poison.size());
     return buffers_.back()->data();
   }
   Vector vector(const Floats& values) {
