@@ -1,109 +1,201 @@
-"""Everything to do when a machine with a GPU is at hand, in one run: CUDA, or on a Mac Metal.
+"""Everything to do when a machine with a GPU is at hand: CUDA, or on a Mac Metal.
 
-Builds the extension for the card (CUDA: nvcc on the PATH), compares the logits of the golden models on
-the card with the CPU's, which the test suite holds to float64 oracles, and times steps of 1 to 512
-rows of each model given.
+    python benchmarks/gpu.py --stage build     extension, suites and programs for the card that is here
+    python benchmarks/gpu.py --stage check     suites and oracles on the card, compute-sanitizer
+    python benchmarks/gpu.py --stage kernels   each kernel, and torch's beside it where torch is
+    python benchmarks/gpu.py --stage models    a model of 8B: decoding, adapters, speculation, determinism
+    python benchmarks/gpu.py                   all of it
 
-    python benchmarks/gpu.py                      checks alone
-    python benchmarks/gpu.py model.gguf ...       and times these models
+Each stage takes at most ten minutes on 16 cores and builds first if nothing is built. Needs cmake,
+ninja, pybind11, numpy, pytest; models also the `gguf` package. Results are kept in build/gpu/results
+(and --out) from stage to stage, so that the table, printed last, has those of earlier ones too; what
+was predicted stands beside what came (gpu_targets.py). Exit status 1 if a check failed or a goal was
+missed.
 
-Prints one table in Markdown for docs/gpu_log.md or docs/metal.md. Exit status 1 if a check failed.
+--device cpu takes every way through this script but the card's, and --emulated builds for the
+emulated device; both measure tiny sizes, and only show that the script is sound.
 """
 
 import argparse
+import json
+import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
+import gpu_build
+import gpu_checks
+import gpu_targets
 
-ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT / "tests" / "golden"
-F16_CACHE, QUANTIZED = 1e-5, 1e-3  # of exact weights over an f16 cache; of quantized weights
-
-
-DEVICE = "metal" if sys.platform == "darwin" else "cuda"
-
-
-def build() -> None:
-    """Installs the tree with the backend of the card that is here."""
-    command = [sys.executable, "-m", "pip", "install", "-q", str(ROOT)]
-    command += [f"-Ccmake.define.REALM_{DEVICE.upper()}=ON"]
-    if DEVICE == "cuda":
-        command += ["-Ccmake.define.CMAKE_CUDA_ARCHITECTURES=native"]
-    subprocess.run(command, check=True)
+HERE = Path(__file__).parent
+STAGES = ["build", "check", "kernels", "models"]
+Results = dict[str, float | str]
+Records = list[dict[str, float | str]]
 
 
-def nmse(values: np.ndarray, reference: np.ndarray) -> float:
-    error = np.sum((values.astype(np.float64) - reference) ** 2)
-    ratio = float(error / np.sum(reference.astype(np.float64) ** 2))
-    return ratio if np.isfinite(ratio) else float("inf")
+class Run:
+    """One call of the script: what was asked, and the results so far."""
 
+    def __init__(self, options: argparse.Namespace):
+        """Takes the command line."""
+        self.device = options.device
+        self.emulated = options.emulated
+        self.tiny = options.emulated or options.device == "cpu"
+        self.arch = options.arch
+        self.program = options.kernels or gpu_build.kernels_program()
+        self.installed = options.installed
+        self.folder = options.results
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.results: Results = {}
+        for stage in STAGES:
+            self.results |= self._stored(stage)
 
-def golden_models() -> dict[Path, float]:
-    exact = [*GOLDEN.glob("arch/*/model-f32.gguf"), *GOLDEN.glob("forward/llama-heads-*.gguf")]
-    quantized = [*GOLDEN.glob("quant/*.gguf")]
-    return dict.fromkeys(sorted(exact), F16_CACHE) | dict.fromkeys(sorted(quantized), QUANTIZED)
+    def _file(self, stage: str) -> Path:
+        return self.folder / f"gpu_{stage}.json"
 
+    def _stored(self, stage: str) -> Results:
+        path = self._file(stage)
+        return json.loads(path.read_text()) if path.exists() else {}
 
-def check(realm_ext, path: Path, budget: float) -> tuple[float, bool]:
-    """The card's distance from the CPU over an f32 cache, and whether it is within the budget."""
-    cpu, card = realm_ext.Model(path, device="cpu"), realm_ext.Model(path, device=DEVICE)
-    tokens = np.arange(3, 43, dtype=np.int32) * 7 % 80
-    reference = cpu.logits(tokens, kv_dtype="f32")
-    worst = max(
-        nmse(card.logits(tokens, kv_dtype="f16", chunk=chunk), reference) for chunk in (512, 5)
-    )
-    return worst, worst <= budget
-
-
-def rate(model, n_tokens: int, chunk: int) -> float:
-    """Tokens a second of a prompt taken `chunk` at a time; the median of three."""
-    tokens = np.arange(n_tokens, dtype=np.int32) % 1000
-    model.logits(tokens, rows="last", kv_dtype="f16", chunk=chunk)
-    seconds = []
-    for _ in range(3):
+    def stage(self, name: str) -> None:
+        """Runs one and keeps what it found."""
         began = time.perf_counter()
-        model.logits(tokens, rows="last", kv_dtype="f16", chunk=chunk)
-        seconds.append(time.perf_counter() - began)
-    return n_tokens / float(np.median(seconds))
+        if name != "build" and not self.installed and not gpu_build.is_built():
+            self.stage("build")
+        tell(f"=== {name}")
+        found = getattr(self, name)()
+        self._file(name).write_text(json.dumps(found, indent=1))
+        self.results |= found
+        tell(f"=== {name}: {time.perf_counter() - began:.0f} s")
+
+    def build(self) -> Results:
+        """Minutes of the whole build."""
+        return {"build_minutes": gpu_build.build(self.device, self.emulated, self.arch)}
+
+    def check(self) -> Results:
+        """Suites and oracles."""
+        package = None if self.installed else gpu_build.package()
+        return gpu_checks.Checks(self.device, self.tiny, self.folder, package, tell).run()
+
+    def kernels(self) -> Results:
+        """Single kernels, beside torch's."""
+        floors: Results = {}
+        if self.device == "cuda" and not self.emulated:
+            floors = json.loads(self._output([sys.executable, str(HERE / "gpu_floors.py")]))
+            tell(f"torch: {floors.pop('torch')}; {floors}")
+        # Built with the suites this program has the emulated device of CUDA, whatever the others have.
+        device = "cuda" if self.tiny else self.device
+        tiny = ["--tiny"] if self.tiny else []
+        records = self._records([device, *tiny])
+        own = self._records([device, *tiny, "products"], REALM_CUBLASLT="off")
+        strict = self._records([device, *tiny, "--deterministic", "products"])
+        self._keep_records({"plain": records, "without cuBLASLt": own, "deterministic": strict})
+        return summary(records, own, floors)
+
+    def models(self) -> Results:
+        """Whole models, in a process whose package is the one that was built."""
+        out = self._file("models")
+        out.unlink(missing_ok=True)
+        command = [sys.executable, str(HERE / "gpu_models.py"), self.device]
+        command += [str(gpu_build.FOLDER / "models"), str(out), *(["--tiny"] if self.tiny else [])]
+        done = subprocess.run(command, env=self._environment(), timeout=3600)
+        found = self._stored("models")
+        if done.returncode:
+            found["one_sequence"] = found.get(
+                "one_sequence", f"ended with status {done.returncode}"
+            )
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        package = [] if self.installed else [str(gpu_build.package())]
+        rest = filter(None, [os.environ.get("PYTHONPATH")])
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([*package, *rest])}
+
+    def _output(self, command: list[str], **environment: str) -> str:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        if done.returncode:
+            raise SystemExit(f"{command} ended with status {done.returncode}")
+        return done.stdout
+
+    def _records(self, arguments: list[str], **environment: str) -> Records:
+        lines = self._output([str(self.program), *arguments], **environment).splitlines()
+        for line in lines:
+            tell(line)
+        return [json.loads(line) for line in lines]
+
+    def _keep_records(self, kept: dict[str, Records]) -> None:
+        (self.folder / "kernels.json").write_text(json.dumps(kept, indent=1))
+
+
+def tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def summary(records: Records, own: Records, floors: Results) -> Results:
+    """The lines of the table that single kernels give."""
+    found: Results = dict(floors)
+    named = {record["name"]: record for record in records}
+    found["stream_gb_s"] = named["stream"]["gb_s"]
+    found["launch_us"] = float(named["launch"]["seconds"]) * 1e6
+    bandwidth = float(found.get("copy_gb_s", found["stream_gb_s"]))
+    for r in records:
+        rows = int(r.get("rows", 0))
+        if r["name"] == "flash":
+            found[f"flash_{r['kv']}_{r['tokens']:.0f}"] = r["tflops"]
+        elif r["name"] == "decode":
+            key = "decode_share" if r["kv"] == "f16" else "decode_q8_share"
+            found[key] = 100 * float(r["gb_s"]) / bandwidth
+        elif r["name"] == "product" and r["format"] == "Q4_K" and rows <= 64:
+            found[f"q4k_{rows}_share"] = 100 * float(r["gb_s"]) / bandwidth
+        elif r["name"] == "product":
+            found[f"{str(r['format']).lower().replace('_', '')}_{rows}_tflops"] = r["tflops"]
+    for r in own:
+        if r["name"] == "product" and r["format"] == "BF16":
+            found[f"bf16_{int(r['rows'])}_own_tflops"] = r["tflops"]
+    return found
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
+    parser.add_argument("--device", default="metal" if sys.platform == "darwin" else "cuda")
+    parser.add_argument("--emulated", action="store_true")
+    parser.add_argument("--out", type=Path, help="a folder for copies of the results")
+    parser.add_argument("--arch", help="what CMake calls it; by default the card's own")
+    parser.add_argument("--kernels", type=Path, help="a gpu_kernels that is built already")
+    parser.add_argument("--installed", action="store_true", help="the package that Python finds")
+    parser.add_argument("--results", type=Path, default=gpu_build.FOLDER / "results")
+    parser.add_argument("--predictions", action="store_true", help="print them, run nothing")
+    return parser.parse_args()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--installed", action="store_true", help="do not build first")
-    options = parser.parse_args()
-    if not options.installed:
-        build()
-    import realm_ext
-
-    devices = [device for device in realm_ext.devices() if device.kind == DEVICE]
-    if not devices:
-        print(realm_ext.doctor())
-        return 1
-    print(f"{devices[0].name} ({', '.join(devices[0].features)})\n")
-    print("| model | NMSE | budget | |\n|---|---|---|---|")
-    sound = True
-    for path, budget in golden_models().items():
-        name = path.relative_to(GOLDEN).with_suffix("")
-        try:
-            error, within = check(realm_ext, path, budget)
-        except realm_ext.FormatError as refusal:  # Metal has no kernel for some formats
-            sound = sound and DEVICE == "metal" and "has no kernel for" in str(refusal)
-            print(f"| {name} | | | {refusal} |")
-            continue
-        sound = sound and within
-        print(f"| {name} | {error:.1e} | {budget:.0e} | {'' if within else 'FAILED'} |")
-    for path in options.models:
-        model = realm_ext.Model(path, device=DEVICE)
-        print(f"\n{path.name}: GB/s are of the weights, read once for each step\n")
-        print("| rows a step | tokens/s | GB/s |\n|---|---|---|")
-        for chunk, n_tokens in [(1, 128), (2, 128), (4, 256), (8, 512), (32, 1024), (512, 4096)]:
-            speed = rate(model, n_tokens, chunk)
-            print(f"| {chunk} | {speed:.0f} | {speed / chunk * model.weight_bytes / 1e9:.0f} |")
-    return 0 if sound else 1
+    options = parse()
+    if options.predictions:
+        print(gpu_targets.predictions())
+        return 0
+    run = Run(options)
+    try:
+        for stage in options.stage:
+            run.stage(stage)
+    finally:
+        (run.folder / "table.md").write_text(gpu_targets.table(run.results, run.tiny) + "\n")
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            for path in run.folder.glob("*.*"):
+                shutil.copy2(path, options.out)
+    print(f"\n{gpu_targets.table(run.results, run.tiny)}")
+    if run.tiny:
+        print("\nfigures are of tiny sizes without a card, and mean nothing")
+    missed = gpu_targets.missed(run.results, checks_alone=run.tiny)
+    print(
+        f"\nmissed: {', '.join(missed)}" if missed else "\nevery goal that was measured is reached"
+    )
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

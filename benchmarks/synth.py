@@ -2,7 +2,7 @@
 
     python benchmarks/synth.py SHAPE TYPE OUT.gguf [--seed N] [--layers N] [--chain SEED [--agree A]]
 
-SHAPE is one of tinyllama-1.1b, llama-2-7b, llama-3.2-1b, qwen2.5-0.5b, llama-160m, tiny. TYPE is a
+SHAPE is one of tinyllama-1.1b, llama-2-7b, llama-3-8b, llama-3.2-1b, qwen2.5-0.5b, llama-160m, tiny. TYPE is a
 weight format for every matrix (Q4_K, Q8_0, F16, ...), or Q4_K_M or Q5_K_M: mixed as llama.cpp mixes.
 The same arguments give the same file. Needs numpy and gguf.
 
@@ -50,6 +50,7 @@ class Shape:
 SHAPES = {
     "tinyllama-1.1b": Shape(32000, 2048, 22, 32, 4, 5632),
     "llama-2-7b": Shape(32000, 4096, 32, 32, 32, 11008),
+    "llama-3-8b": Shape(128256, 4096, 32, 32, 8, 14336, 8192, 500000.0),
     "llama-3.2-1b": Shape(128256, 2048, 16, 32, 8, 8192, 8192, 500000.0, tied=True),
     "qwen2.5-0.5b": Shape(151936, 896, 24, 14, 2, 4864, 8192, 1000000.0, "qwen2", tied=True),
     "llama-160m": Shape(32000, 768, 12, 12, 12, 3072),

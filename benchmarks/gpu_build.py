@@ -1,0 +1,93 @@
+"""Builds everything that gpu.py measures, in one folder: extension, suites, kernels' program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "build" / "gpu"
+CUDA_SUITES = ["wrappers", "ops", "products", "attention", "layers", "forward"]
+
+
+def suites(device: str) -> list[str]:
+    """The C++ suites that run on the device itself."""
+    return [f"cuda_{name}_test" for name in CUDA_SUITES] if device == "cuda" else []
+
+
+def architecture() -> str:
+    """Of the card that is here, for CMake."""
+    asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "native"
+    number = found.split()[0].replace(".", "")
+    return f"{number}a-real" if number == "90" else f"{number}-real"
+
+
+def configure(device: str, emulated: bool, arch: str | None) -> list[str]:
+    """CMake's arguments."""
+    import pybind11
+
+    flags = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "REALM_BUILD_PYTHON": "ON",
+        "REALM_BUILD_BENCHMARKS": "ON",
+        "REALM_BUILD_TESTS": "OFF" if emulated or device != "cuda" else "ON",
+        "REALM_CUDA": "OFF",
+        "REALM_METAL": "OFF",
+        "Python_EXECUTABLE": sys.executable,
+        "PYTHON_EXECUTABLE": sys.executable,
+        "pybind11_DIR": pybind11.get_cmake_dir(),
+    }
+    if device in ("cuda", "metal"):
+        flags[f"REALM_{device.upper()}"] = "EMULATED" if emulated else "ON"
+    if device == "cuda" and not emulated:
+        flags["CMAKE_CUDA_ARCHITECTURES"] = arch or architecture()
+    return ["-G", "Ninja", *(f"-D{name}={value}" for name, value in flags.items())]
+
+
+def build(device: str, emulated: bool, arch: str | None = None, jobs: int | None = None) -> float:
+    """Minutes that it took; raises CalledProcessError with what went wrong on the terminal."""
+    began = time.perf_counter()
+    command = ["cmake", "-S", str(ROOT), "-B", str(FOLDER), *configure(device, emulated, arch)]
+    subprocess.run(command, check=True)
+    targets = ["_core", "gpu_kernels", *([] if emulated else suites(device))]
+    jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 8
+    subprocess.run(
+        ["cmake", "--build", str(FOLDER), "-j", str(jobs), "--target", *targets], check=True
+    )
+    return (time.perf_counter() - began) / 60
+
+
+def is_built() -> bool:
+    return extension() is not None and kernels_program().exists()
+
+
+def extension() -> Path | None:
+    return next(FOLDER.glob("csrc/bindings/_core*"), None)
+
+
+def kernels_program() -> Path:
+    return FOLDER / "benchmarks" / "gpu_kernels"
+
+
+def package() -> Path:
+    """A folder for the path of Python: the package with the extension that was built."""
+    folder = FOLDER / "python"
+    shutil.copytree(
+        ROOT / "python" / "realm_ext",
+        folder / "realm_ext",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("_core*.so", "__pycache__"),
+    )
+    built = extension()
+    if built is None:
+        raise FileNotFoundError(f"there is no extension in {FOLDER}; --stage build makes it")
+    shutil.copy2(built, folder / "realm_ext" / built.name)
+    return folder

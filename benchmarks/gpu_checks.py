@@ -1,0 +1,139 @@
+"""Whether a card computes what it should: C++ suites, oracles, Python suites, compute-sanitizer."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gpu_build
+
+Results = dict[str, float | str]
+
+# Suites of what stands above a backend. Some hold answers to the CPU's bits, so a failure here is
+# something to read, not a verdict.
+ABOVE = ["engine", "session", "speculation", "lora", "layers", "tenants", "sampling"]
+# What compute-sanitizer runs: each kernel in its smallest shapes, since it is some 50 times slower.
+SANITIZED = [
+    ("cuda_wrappers_test", ""),
+    ("cuda_ops_test", ""),
+    ("cuda_products_test", "few_rows"),
+    ("cuda_products_test", "many_rows"),
+    ("cuda_attention_test", "windows"),
+    ("cuda_attention_test", "every_cache_type"),
+]
+
+
+class Checks:
+    """Of one device; what programs say goes to files of `out`."""
+
+    def __init__(
+        self,
+        device: str,
+        tiny: bool,
+        out: Path,
+        package: Path | None,
+        tell: Callable[[str], None],
+    ):
+        """`tiny`: there is no card; without `package` Python finds its own."""
+        self.device, self.tiny, self.out, self.tell = device, tiny, out, tell
+        self.python_path = {"PYTHONPATH": str(package)} if package else {}
+
+    def run(self) -> Results:
+        """All of it."""
+        results = {"failed_suites": "on a card only"} if self.tiny else self.suites()
+        results |= {"failed_oracles": self.pytest("oracles", ["device"], 500)} | self.worst_errors()
+        if self.tiny:
+            return results | dict.fromkeys(("failed_python", "sanitizer_errors"), "on a card only")
+        results |= {"failed_python": self.pytest("python", ABOVE, 200)}
+        return results | (self.sanitize() if self.device == "cuda" else {})
+
+    def suites(self) -> Results:
+        """The C++ suites, all golden models included, and what the wrappers of instructions give."""
+        names = gpu_build.suites(self.device)
+        if not names:
+            return {"failed_suites": "none for this device"}
+        failed = 0
+        for name in names:
+            status = self._log(name, [self._suite(name)], REALM_EXTENDED="1")
+            failed += status != 0
+            self.tell(f"{name}: {'right' if status == 0 else f'exit status {status}'}")
+            for line in self._said(name).splitlines():
+                if "failed:" in line:
+                    self.tell(f"  {line.strip()[-300:]}")
+        recorded = self.out / "wrappers.txt"
+        self._log("record", [self._suite("cuda_wrappers_test")], REALM_RECORD=str(recorded))
+        self.tell(f"what the card's wrappers gave is in {recorded.name}, for tests/golden/cuda/")
+        return {"failed_suites": float(failed)}
+
+    def pytest(self, name: str, files: list[str], timeout: float) -> float | str:
+        """How many tests of the files fail with the device as what "auto" means."""
+        paths = [str(gpu_build.ROOT / "tests" / "python" / f"test_{file}.py") for file in files]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+        command += [f"--junitxml={self.out / name}.xml", *paths]
+        status = self._log(
+            name, command, timeout=timeout, REALM_BACKEND=self.device, **self.python_path
+        )
+        text = self._said(name)
+        counted = re.findall(r"(\d+) (?:failed|error)", text.strip().rpartition("\n")[2])
+        good = status == 0 and " passed" in text
+        found = float(sum(map(int, counted))) if counted or good else f"see {name}.log"
+        self.tell(f"{name}: {found} fail")
+        return found
+
+    def worst_errors(self) -> Results:
+        """What test_device.py said of each model that it compared."""
+        report = self.out / "oracles.xml"
+        text = report.read_text() if report.exists() else ""
+        results: Results = {}
+        for kind in ("f16", "quant"):
+            errors = re.findall(rf'name="{kind}_nmse" value="([^"]+)"', text)
+            results[f"worst_{kind}_nmse"] = max(map(float, errors)) if errors else "see oracles.log"
+        return results
+
+    def sanitize(self) -> Results:
+        """Of memory and of races; a program that is not there, or refuses the device, is told."""
+        program = shutil.which("compute-sanitizer")
+        if not program:
+            return {"sanitizer_errors": "compute-sanitizer is not here"}
+        errors = 0
+        for tool in ("memcheck", "racecheck"):
+            for suite, chosen in SANITIZED:
+                name = f"{tool}_{suite}_{chosen}"
+                test = [self._suite(suite), *filter(None, [chosen])]
+                self._log(name, [program, "--tool", tool, *test], timeout=60)
+                found = re.findall(
+                    r"(?:ERROR SUMMARY: |hazards? displayed \()(\d+)", self._said(name)
+                )
+                if not found:
+                    return {"sanitizer_errors": f"gave no summary: see {name}.log"}
+                errors += sum(map(int, found))
+                self.tell(f"{tool}, {suite} {chosen}: {' '.join(found)} findings")
+        return {"sanitizer_errors": float(errors)}
+
+    def _suite(self, name: str) -> str:
+        return str(gpu_build.FOLDER / "tests" / name)
+
+    def _log(self, name: str, command: list[str], timeout: float = 300, **environment: str) -> int:
+        """Runs a program, its output to a file; its exit status, 124 for too late."""
+        with (self.out / f"{name}.log").open("w") as log:
+            try:
+                done = subprocess.run(
+                    command,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    cwd=gpu_build.ROOT,
+                    timeout=timeout,
+                )
+            except subprocess.TimeoutExpired:
+                log.write(f"\nended after {timeout:.0f} s\n")
+                return 124
+        return done.returncode
+
+    def _said(self, name: str) -> str:
+        return (self.out / f"{name}.log").read_text(errors="replace")

@@ -1,0 +1,120 @@
+"""The script for machines with a GPU, taken through its stages without one."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import gpu
+import gpu_build
+import gpu_checks
+import gpu_targets
+
+
+def call(results, *arguments):
+    command = [sys.executable, ROOT / "benchmarks/gpu.py", "--installed", "--results", results]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_every_stage_runs_without_a_card_and_fills_the_table(tmp_path, cpp_build):
+    kernels = cpp_build / "benchmarks" / "gpu_kernels"
+    first = call(
+        tmp_path / "kept", "--device", "cpu", "--kernels", kernels, "--stage", "check", "kernels"
+    )
+    assert first.returncode == 0, first.stdout + first.stderr
+    done = call(
+        tmp_path / "kept", "--device", "cpu", "--stage", "models", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {}
+    for stage in ("check", "kernels", "models"):
+        found |= json.loads((tmp_path / "out" / f"gpu_{stage}.json").read_text())
+    for key in (
+        "failed_oracles", "worst_f16_nmse", "worst_quant_nmse", "stream_gb_s", "launch_us",
+        "decode_share", "q4k_1_share", "one_sequence", "many_sequences", "prefill", "lora_ratio",
+        "speculation", "deterministic_many",
+    ):  # fmt: skip
+        assert isinstance(found[key], float), key
+    assert found["failed_oracles"] == 0
+    assert "| 8B Q4_K_M, one sequence | tokens/s | at least 250 |" in done.stdout
+    assert (tmp_path / "out" / "table.md").read_text().strip() in done.stdout
+
+
+def test_a_part_that_breaks_is_named_and_the_status_says_so(tmp_path):
+    done = call(tmp_path, "--device", "metal:7", "--stage", "models")
+    assert done.returncode == 1
+    assert "missed: one_sequence (ended with status 1)" in done.stdout
+
+
+def test_every_goal_of_the_table_can_be_missed_and_reached():
+    for t in gpu_targets.TARGETS:
+        values = {t.verdict(0.0), t.verdict(1e9)}
+        goals = (t.at_least is not None) + (t.at_most is not None)
+        assert values == ({"reached", "MISSED"} if goals else {""}), t.key
+    assert len({t.key for t in gpu_targets.TARGETS}) == len(gpu_targets.TARGETS)
+
+
+def test_a_missed_goal_counts_unless_sizes_are_tiny_and_a_wrong_answer_always():
+    results = {"one_sequence": 249.0, "failed_oracles": 1.0, "many_sequences": "failed: lost"}
+    all_of_them = gpu_targets.missed(results, checks_alone=False)
+    assert len(all_of_them) == 3
+    assert "many_sequences (failed: lost)" in all_of_them
+    tiny = gpu_targets.missed(results | {"many_sequences": 1.0}, checks_alone=True)
+    assert tiny == ["tests of test_device.py that fail"]
+    table = gpu_targets.table(results, checks_alone=False)
+    assert "| at least 250 | 150-250 | 249 | MISSED |" in table
+
+
+def test_kernels_are_quoted_beside_the_copy_of_the_same_run():
+    records = [
+        {"name": "stream", "gb_s": 50.0},
+        {"name": "launch", "seconds": 2e-6},
+        {"name": "flash", "kv": "bf16", "tokens": 4096, "tflops": 260.0},
+        {"name": "decode", "kv": "f16", "gb_s": 75.0},
+        {"name": "product", "format": "Q4_K", "rows": 32, "gb_s": 20.0, "tflops": 1.0},
+        {"name": "product", "format": "BF16", "rows": 4096, "gb_s": 1.0, "tflops": 600.0},
+    ]
+    found = gpu.summary(records, records, {"copy_gb_s": 100.0})
+    assert found["decode_share"] == 75
+    assert found["q4k_32_share"] == 20
+    assert found["flash_bf16_4096"] == 260
+    assert found["bf16_4096_tflops"] == found["bf16_4096_own_tflops"] == 600
+    assert gpu.summary(records, [], {})["decode_share"] == 150
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "expected"),
+    [
+        ("3 failed, 90 passed in 2s", 1, 3.0),
+        ("96 passed in 2s", 0, 0.0),
+        ("Killed", 137, "see x.log"),
+    ],
+)
+def test_what_pytest_says_becomes_a_number_or_a_place_to_look(
+    tmp_path, monkeypatch, text, status, expected
+):
+    checks = gpu_checks.Checks("cpu", True, tmp_path, None, print)
+    (tmp_path / "x.log").write_text(f"1 failed words before\n{text}\n")
+    monkeypatch.setattr(checks, "_log", lambda *arguments, **more: status)
+    assert checks.pytest("x", [], 1) == expected
+
+
+def test_the_build_names_the_device_and_its_suites_alone():
+    cuda = gpu_build.configure("cuda", False, "90a-real")
+    assert {"-DREALM_CUDA=ON", "-DREALM_BUILD_TESTS=ON", "-DREALM_METAL=OFF"} <= {*cuda}
+    assert "-DCMAKE_CUDA_ARCHITECTURES=90a-real" in cuda
+    emulated = gpu_build.configure("cuda", True, None)
+    assert "-DREALM_CUDA=EMULATED" in emulated
+    declared = {path.stem for path in (ROOT / "tests" / "cpp").glob("cuda_*_test.cpp")}
+    left_out = {"cuda_emulation_test", "cuda_backend_test"}
+    assert {*gpu_build.suites("cuda")} == declared - left_out
+    assert gpu_build.suites("metal") == []
+
+
+def test_the_log_has_the_predictions_of_the_script():
+    log = (ROOT / "docs" / "gpu_log.md").read_text()
+    assert gpu_targets.predictions() in log
