@@ -52,6 +52,18 @@ class Run:
         for stage in STAGES:
             self.results |= self._stored(stage)
 
+    def keep(self, out: Path | None) -> None:
+        """The table and, in `out`, few files: what came, the card's wrappers, and all logs in one."""
+        (self.folder / "table.md").write_text(gpu_targets.table(self.results, self.tiny) + "\n")
+        if out is None:
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "results.json").write_text(json.dumps(self.results, indent=1))
+        for name in ("table.md", "kernels.json", "wrappers.txt"):
+            if (self.folder / name).exists():
+                shutil.copy2(self.folder / name, out)
+        shutil.make_archive(str(out / "logs"), "gztar", self.folder)
+
     def _file(self, stage: str) -> Path:
         return self.folder / f"gpu_{stage}.json"
 
@@ -164,7 +176,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
     parser.add_argument("--device", default="metal" if sys.platform == "darwin" else "cuda")
     parser.add_argument("--emulated", action="store_true")
-    parser.add_argument("--out", type=Path, help="a folder for copies of the results")
+    parser.add_argument("--out", type=Path, help="a folder for copies of the results: five files")
     parser.add_argument("--arch", help="what CMake calls it; by default the card's own")
     parser.add_argument("--kernels", type=Path, help="a gpu_kernels that is built already")
     parser.add_argument("--installed", action="store_true", help="the package that Python finds")
@@ -183,11 +195,7 @@ def main() -> int:
         for stage in options.stage:
             run.stage(stage)
     finally:
-        (run.folder / "table.md").write_text(gpu_targets.table(run.results, run.tiny) + "\n")
-        if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            for path in run.folder.glob("*.*"):
-                shutil.copy2(path, options.out)
+        run.keep(options.out)
     print(f"\n{gpu_targets.table(run.results, run.tiny)}")
     if run.tiny:
         print("\nfigures are of tiny sizes without a card, and mean nothing")

@@ -30,9 +30,8 @@ def test_every_stage_runs_without_a_card_and_fills_the_table(tmp_path, cpp_build
         tmp_path / "kept", "--device", "cpu", "--stage", "models", "--out", tmp_path / "out"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {}
-    for stage in ("check", "kernels", "models"):
-        found |= json.loads((tmp_path / "out" / f"gpu_{stage}.json").read_text())
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len([*(tmp_path / "out").iterdir()]) <= 5  # what a lent machine gives back
     for key in (
         "failed_oracles", "worst_f16_nmse", "worst_quant_nmse", "stream_gb_s", "launch_us",
         "decode_share", "q4k_1_share", "one_sequence", "many_sequences", "prefill", "lora_ratio",
