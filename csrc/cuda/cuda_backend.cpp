@@ -32,6 +32,11 @@ CudaBackend::CudaBackend(int device, bool deterministic)
     : device_(require_device(device)), deterministic_(deterministic) {
   properties_ = describe_device(device_);
   select_device(device_);
+  if (!deterministic_) {
+    std::string reason;
+    library_ = DenseLibrary::open(reason);
+    if (library_) workspace_.reserve(DenseLibrary::kWorkspaceBytes);
+  }
   stream_ = make_stream();
 }
 

@@ -18,6 +18,7 @@
 
 #include "backend/backend.h"
 #include "cuda/cuda_weight.h"
+#include "cuda/dense_library.h"
 #include "cuda/device_memory.h"
 #include "cuda/host_tables.h"
 #include "cuda/kernels.h"
@@ -96,6 +97,9 @@ class CudaBackend final : public Backend {
   class Inputs;  // an input in the forms that products ask for, each made once
   void multiply(const PackedWeight& weight, int64_t first_row, Vector bias, Matrix out,
                 Inputs& inputs, const Segments& segments);
+  // By the vendor's library; false if there is none or it has no way, and nothing has run.
+  bool multiply_by_library(const PackedWeight& weight, const ProductShape& shape, Inputs& inputs,
+                           float* out);
 
   // The tiles of one kind of layer (window, heads to a KV head) in the planned step.
   struct TilesOnDevice {
@@ -147,6 +151,9 @@ class CudaBackend final : public Backend {
   Stream stream_ = nullptr;
   std::string lost_;  // empty while the device works
   LaunchCounts launches_;
+
+  std::unique_ptr<DenseLibrary> library_;  // null: our own kernels alone
+  Scratch workspace_{device_};             // the library's
 
   Scratch tokens_{device_}, parts_{device_};
   Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};

@@ -95,6 +95,8 @@ void launch_matrix_quant(const PackedWeight& weight, const ProductShape& shape, 
 // matrix_half.cu: the matrix unit on F16 and BF16
 void launch_matrix_half(const PackedWeight& weight, const ProductShape& shape, NarrowRows in,
                         float* out, Stream stream);
+// What is left to do for a product of narrowed rows that another computed: out * factor + bias.
+void launch_finish_half(const ProductShape& shape, const float* factors, float* out, Stream stream);
 
 // ---- keys and values
 struct KvPages {

@@ -121,6 +121,16 @@ __global__ void __launch_bounds__(D::kThreads)
   }
 }
 
+// Bytes moved: 8 a value.
+__global__ void __launch_bounds__(256)
+    finish_half_kernel(ProductShape shape, const float* factors, float* out) {
+  const int64_t row = blockIdx.x, col = int64_t{blockIdx.y} * blockDim.x + threadIdx.x;
+  if (col >= shape.n_out) return;
+  const float bias = shape.bias ? shape.bias[col] : 0.0f;
+  float& value = out[row * shape.n_out + col];
+  value = mul_rn(value, factors[row]) + bias;
+}
+
 template <class D>
 void launch_divided(const PackedWeight& weight, const ProductShape& shape, const NarrowRows& in,
                     float* out, Stream stream) {
@@ -145,6 +155,14 @@ void launch_matrix_half(const PackedWeight& weight, const ProductShape& shape, N
   if (rows <= 16) return launch_divided<Division<1, 4, 1, 4>>(weight, shape, in, out, stream);
   if (rows <= 64) return launch_divided<Division<2, 2, 2, 4>>(weight, shape, in, out, stream);
   launch_divided<Division<2, 4, 4, 4>>(weight, shape, in, out, stream);
+}
+
+void launch_finish_half(const ProductShape& shape, const float* factors, float* out,
+                        Stream stream) {
+  constexpr unsigned kThreads = 256;
+  const dim3 grid(static_cast<unsigned>(shape.n_in),
+                  static_cast<unsigned>(div_up<int64_t>(shape.n_out, kThreads)));
+  REALM_LAUNCH(finish_half_kernel, grid, dim3(kThreads), 0, stream, shape, factors, out);
 }
 
 }  // namespace realm::cuda

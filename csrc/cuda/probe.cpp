@@ -2,6 +2,7 @@
 // without a driver, or with one that is too old, gives a reason and not a load error.
 #include "backend/registry.h"
 #include "base/error.h"
+#include "cuda/dense_library.h"
 #include "cuda/runtime.h"
 
 namespace realm {
@@ -17,7 +18,8 @@ BackendProbe probe_cuda() {
           {"cuda",
            i,
            device.name,
-           {concat("sm_", device.major, device.minor), concat(device.n_multiprocessors, " SMs")},
+           {concat("sm_", device.major, device.minor), concat(device.n_multiprocessors, " SMs"),
+            cuda::describe_dense_library()},
            device.memory_bytes});
     } catch (const Error& error) {
       probe.reason = concat("device ", i, ": ", error.what());

@@ -12,6 +12,9 @@ constexpr int64_t kFewQuantRows = 8, kFewFloatRows = 4;
 // Of an expert on average: its rows are not known on the host.
 constexpr int64_t kFewExpertRows = 4;
 constexpr size_t kMostIntegerInputs = 16;
+// From here on the vendor's library, where there is one: fewer rows leave most of a card idle, and
+// its launches are dearer than ours.
+constexpr int64_t kLibraryRows = 256;
 
 }  // namespace
 
@@ -75,6 +78,20 @@ QuantizedRows CudaBackend::room_for_quants(Matrix in) {
   return {quants_.reserve_of<int8_t>(n), quant_scales_.reserve_of<float>(n / 32 * 2)};
 }
 
+bool CudaBackend::multiply_by_library(const PackedWeight& weight, const ProductShape& shape,
+                                      Inputs& inputs, float* out) {
+  if (!library_ || shape.segments || shape.n_in < kLibraryRows) return false;
+  const bool brain = weight.packing == Packing::kBF16;
+  const NarrowRows& in = inputs.narrow(brain);
+  const auto* rows =
+      reinterpret_cast<const uint16_t*>(weight.quants) + shape.first_row * weight.stride;
+  const bool done = library_->multiply({rows, weight.stride, in.values, in.stride, out, shape.n_in,
+                                        shape.n_out, weight.n_cols, brain},
+                                       workspace_.reserve(DenseLibrary::kWorkspaceBytes), stream_);
+  if (done && !(brain && !shape.bias)) launch_finish_half(shape, in.factors, out, stream_);
+  return done;
+}
+
 void CudaBackend::multiply(const PackedWeight& weight, int64_t first_row, Vector bias, Matrix out,
                            Inputs& inputs, const Segments& segments) {
   const Matrix in = inputs.plain();
@@ -91,7 +108,7 @@ void CudaBackend::multiply(const PackedWeight& weight, int64_t first_row, Vector
     launch_matrix_quant(weight, shape, inputs.quantized(), out.data, stream_);
   } else if (by_vector || weight.packing == Packing::kF32) {
     launch_vector_float(weight, shape, in.data, out.data, stream_);
-  } else {
+  } else if (!multiply_by_library(weight, shape, inputs, out.data)) {
     const bool brain = weight.packing == Packing::kBF16;
     launch_matrix_half(weight, shape, inputs.narrow(brain), out.data, stream_);
   }

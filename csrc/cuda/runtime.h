@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 struct CUstream_st;  // as the runtime's own header names it
 
@@ -23,6 +24,9 @@ struct DeviceProperties {
 // How many devices there are; zero with a reason in words. Never throws.
 int count_devices(std::string& reason);
 DeviceProperties describe_device(int index);
+
+// Files that may hold the vendor's matrix products (cuda/dense_library.h), the likeliest first.
+std::vector<std::string> dense_library_files();
 
 // What follows in this thread goes to this device.
 void select_device(int index);

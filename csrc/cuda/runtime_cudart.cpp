@@ -35,6 +35,10 @@ DeviceProperties describe_device(int index) {
           properties.totalGlobalMem};
 }
 
+std::vector<std::string> dense_library_files() {
+  return {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
+}
+
 void select_device(int index) {
   require(cudaSetDevice(index), "choosing a device");
 }
