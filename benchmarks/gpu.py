@@ -191,11 +191,11 @@ def main() -> int:
         print(gpu_targets.predictions())
         return 0
     run = Run(options)
-    try:
-        for stage in options.stage:
+    for stage in options.stage:
+        try:
             run.stage(stage)
-    finally:
-        run.keep(options.out)
+        finally:
+            run.keep(options.out)
     print(f"\n{gpu_targets.table(run.results, run.tiny)}")
     if run.tiny:
         print("\nfigures are of tiny sizes without a card, and mean nothing")

@@ -41,12 +41,16 @@ class Checks:
     ):
         """`tiny`: there is no card; without `package` Python finds its own."""
         self.device, self.tiny, self.out, self.tell = device, tiny, out, tell
-        self.python_path = {"PYTHONPATH": str(package)} if package else {}
+        self.patience = 3000 if tiny else 400  # seconds; the emulated device is slow
+        places = [str(package)] if package else []
+        self.python_path = os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])
 
     def run(self) -> Results:
         """All of it."""
         results = {"failed_suites": "on a card only"} if self.tiny else self.suites()
-        results |= {"failed_oracles": self.pytest("oracles", ["device"], 500)} | self.worst_errors()
+        results |= {
+            "failed_oracles": self.pytest("oracles", ["device"], self.patience)
+        } | self.worst_errors()
         if self.tiny:
             return results | dict.fromkeys(("failed_python", "sanitizer_errors"), "on a card only")
         results |= {"failed_python": self.pytest("python", ABOVE, 200)}
@@ -76,7 +80,7 @@ class Checks:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
         command += [f"--junitxml={self.out / name}.xml", *paths]
         status = self._log(
-            name, command, timeout=timeout, REALM_BACKEND=self.device, **self.python_path
+            name, command, timeout=timeout, REALM_BACKEND=self.device, PYTHONPATH=self.python_path
         )
         text = self._said(name)
         counted = re.findall(r"(\d+) (?:failed|error)", text.strip().rpartition("\n")[2])

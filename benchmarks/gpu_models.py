@@ -36,8 +36,8 @@ class Models:
         """`folder` keeps the files."""
         self.folder, self.tiny, self.device = folder, tiny, device
         self.tokens = 4 if tiny else 96
-        self.prompt = 64 if tiny else 4096
-        self.many = 4 if tiny else 32
+        self.prompt = 32 if tiny else 4096
+        self.many = 2 if tiny else 32
         self.rounds = 1 if tiny else 3
 
     def target(self) -> Path:
