@@ -166,8 +166,9 @@ def summary(records: Records, own: Records, floors: Results) -> Results:
         elif r["name"] == "product":
             found[f"{str(r['format']).lower().replace('_', '')}_{rows}_tflops"] = r["tflops"]
     for r in own:
-        if r["name"] == "product" and r["format"] == "BF16":
-            found[f"bf16_{int(r['rows'])}_own_tflops"] = r["tflops"]
+        if r["name"] == "product" and r["format"] in ("BF16", "Q4_K"):
+            kind = str(r["format"]).lower().replace("_", "")
+            found[f"{kind}_{int(r['rows'])}_own_tflops"] = r["tflops"]
     return found
 
 

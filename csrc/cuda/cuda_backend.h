@@ -100,6 +100,8 @@ class CudaBackend final : public Backend {
   // By the vendor's library; false if there is none or it has no way, and nothing has run.
   bool multiply_by_library(const PackedWeight& weight, const ProductShape& shape, Inputs& inputs,
                            float* out);
+  bool multiply_decoded(const PackedWeight& weight, const ProductShape& shape, Inputs& inputs,
+                        float* out);
 
   // The tiles of one kind of layer (window, heads to a KV head) in the planned step.
   struct TilesOnDevice {
@@ -154,6 +156,7 @@ class CudaBackend final : public Backend {
 
   std::unique_ptr<DenseLibrary> library_;  // null: our own kernels alone
   Scratch workspace_{device_};             // the library's
+  Scratch decoded_{device_};               // rows of a weight for it
 
   Scratch tokens_{device_}, parts_{device_};
   Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};

@@ -163,7 +163,8 @@ std::string DenseLibrary::version() const {
 const DenseLibrary::Plan& DenseLibrary::plan(const Product& p) {
   const Alignments aligned{alignment(p.weight), alignment(p.in), alignment(p.out),
                            alignment(p.out)};
-  const Shape shape{p.n_in, p.n_out, p.n_cols, p.weight_stride, p.in_stride, p.brain, aligned};
+  const Shape shape{p.n_in,      p.n_out,      p.n_cols, p.weight_stride,
+                    p.in_stride, p.out_stride, p.brain,  aligned};
   const auto known = plans_.find(shape);
   if (known != plans_.end()) return *known->second;
   if (plans_.size() >= kMostPlans) plans_.clear();
@@ -177,7 +178,7 @@ const DenseLibrary::Plan& DenseLibrary::plan(const Product& p) {
           "laying out a weight");
   require(calls_->layout_create(&plan->in, type, n(p.n_cols), n(p.n_in), p.in_stride),
           "laying out an input");
-  require(calls_->layout_create(&plan->out, kFloat32, n(p.n_out), n(p.n_in), p.n_out),
+  require(calls_->layout_create(&plan->out, kFloat32, n(p.n_out), n(p.n_in), p.out_stride),
           "laying out an output");
   find_way(*plan, aligned);
   return *plans_.emplace(shape, std::move(plan)).first->second;

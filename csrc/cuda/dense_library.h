@@ -41,6 +41,7 @@ class DenseLibrary {
     const void* in;
     int64_t in_stride;
     float* out;
+    int64_t out_stride;
     int64_t n_in, n_out, n_cols;
     bool brain;
   };
@@ -50,7 +51,7 @@ class DenseLibrary {
  private:
   struct Plan;  // layouts and the way chosen for a shape
   using Alignments = std::array<uint32_t, 4>;
-  using Shape = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, Alignments>;
+  using Shape = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, bool, Alignments>;
 
   explicit DenseLibrary(std::unique_ptr<LibraryCalls> calls);
   const Plan& plan(const Product& product);

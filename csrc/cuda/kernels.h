@@ -95,6 +95,9 @@ void launch_matrix_quant(const PackedWeight& weight, const ProductShape& shape, 
 // matrix_half.cu: the matrix unit on F16 and BF16
 void launch_matrix_half(const PackedWeight& weight, const ProductShape& shape, NarrowRows in,
                         float* out, Stream stream);
+// decode_brain.cu: rows of a quantized weight as bf16, [n_rows, K]
+void launch_decode_brain(const PackedWeight& weight, int64_t first_row, int64_t n_rows,
+                         uint16_t* out, Stream stream);
 // What is left to do for a product of narrowed rows that another computed: out * factor + bias.
 void launch_finish_half(const ProductShape& shape, const float* factors, float* out, Stream stream);
 

@@ -4,8 +4,9 @@ set(realm_cuda_host
   cuda/host_tables.cpp cuda/launch_counts.cpp cuda/lora.cpp cuda/pack_weight.cpp cuda/probe.cpp cuda/products.cpp)
 set(realm_cuda_kernels
   cuda/attention_flash.cu cuda/attention_plain.cu cuda/attention_split.cu cuda/choose.cu
-  cuda/elementwise.cu cuda/embed.cu cuda/experts.cu cuda/kv_store.cu cuda/lora.cu
-  cuda/matrix_half.cu cuda/matrix_quant.cu cuda/norm.cu cuda/quantize.cu cuda/vector_float.cu cuda/vector_quant.cu)
+  cuda/decode_brain.cu cuda/elementwise.cu cuda/embed.cu cuda/experts.cu cuda/kv_store.cu cuda/lora.cu
+  cuda/matrix_half.cu cuda/matrix_quant.cu cuda/norm.cu cuda/quantize.cu cuda/vector_float.cu
+  cuda/vector_quant.cu)
 
 # The files of the backend on the emulated device, as absolute paths in `out`; kernels are C++
 # there. To be called in the folder of the target that compiles them.

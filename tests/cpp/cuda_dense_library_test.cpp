@@ -17,7 +17,8 @@ using test::Floats;
 
 namespace {
 
-constexpr int64_t kMany = 256;  // rows from which on it is asked
+// Rows from which on it is asked: for weights of 16 bits, and for others, which are decoded for it.
+constexpr int64_t kMany = 256, kManyQuantized = 512;
 
 struct Fresh {  // at its end nothing lives in the library, and nothing was wrong
   explicit Fresh(const char* file = REALM_FAKE_CUBLASLT) {
@@ -43,7 +44,8 @@ double error_of_product(test::CudaDevice& device, DType type, int64_t n_in, int6
   decode(format, bytes.data(), weights.data(), plain.size());
   const auto weight = device.backend->load_weight({type, n_out + 3, cols, bytes, nullptr});
   const Floats in = test::normal_values(n_in * cols, 2), bias = test::normal_values(n_out, 3);
-  const Matrix out = device.poisoned(n_in, n_out);
+  // Behind a row of something else, so that its address is a multiple of little.
+  const Matrix out{device.poisoned(n_in + 1, n_out).data + n_out, n_in, n_out};
   const Product one{{*weight, 3, n_out}, with_bias ? device.vector(bias) : Vector{}, out};
   device.backend->linear({&one, 1}, device.matrix(n_in, in));
   Doubles expected;
@@ -87,6 +89,26 @@ TEST(many_rows_of_16_bit_weights_are_the_librarys_and_few_are_ours) {
   }
 }
 
+TEST(weights_of_every_packing_are_decoded_for_it_when_the_rows_are_many) {
+  const Fresh fresh;
+  test::CudaDevice device;
+  for (const DType type : {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+                           DType::kIQ4_NL, DType::kIQ4_XS}) {
+    const int before = fake_cublaslt().n_products;
+    EXPECT(error_of_product(device, type, kManyQuantized, 7, 256, true) < 4e-3);
+    EXPECT_EQ(fake_cublaslt().n_products, before + 1);
+    EXPECT(error_of_product(device, type, kManyQuantized - 1, 7, 256, false) < 2e-2);
+    EXPECT_EQ(fake_cublaslt().n_products, before + 1);
+  }
+}
+
+TEST(a_large_weight_is_decoded_in_pieces) {
+  const Fresh fresh;
+  test::CudaDevice device;
+  EXPECT(error_of_product(device, DType::kQ8_0, kManyQuantized, 4099, 32, true) < 4e-3);
+  EXPECT_EQ(fake_cublaslt().n_products, 2);
+}
+
 TEST(a_shape_is_looked_up_once) {
   const Fresh fresh;
   test::CudaDevice device;
@@ -119,7 +141,8 @@ TEST(where_it_has_no_way_our_own_kernel_multiplies) {
   fake_cublaslt().has_a_way = false;
   test::CudaDevice device;
   EXPECT(error_of_product(device, DType::kBF16, kMany, 9, 48, true) < tolerance(DType::kBF16));
-  EXPECT_EQ(fake_cublaslt().n_searches, 1);
+  EXPECT(error_of_product(device, DType::kQ8_0, kManyQuantized, 9, 64, true) < 2e-2);
+  EXPECT_EQ(fake_cublaslt().n_searches, 2);
   EXPECT_EQ(fake_cublaslt().n_products, 0);
 }
 
