@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "gpu"
-CUDA_SUITES = ["wrappers", "ops", "products", "attention", "layers", "forward"]
+# What a suite names that is for the emulated device alone; tests/CMakeLists.txt leaves the same out.
+EMULATED = re.compile(r'#include "(cuda/emulation/|cpp/fake_cublaslt)')
 
 
 def suites(device: str) -> list[str]:
-    """The C++ suites that run on the device itself."""
-    return [f"cuda_{name}_test" for name in CUDA_SUITES] if device == "cuda" else []
+    """The C++ suites that run on the device itself, single instructions first."""
+    if device != "cuda":
+        return []
+    found = sorted((ROOT / "tests" / "cpp").glob("cuda_*_test.cpp"))
+    names = [path.stem for path in found if not EMULATED.search(path.read_text())]
+    return sorted(names, key=lambda name: name != "cuda_wrappers_test")
 
 
 def architecture() -> str:
