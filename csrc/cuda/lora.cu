@@ -8,7 +8,8 @@
 // alone, and on neither the tile nor the alignment of a factor.
 //
 // Grids: tiles x ranks; chains x columns. Bytes moved: each factor once for each tile of rows that
-// it serves. Factors need no alignment; of 16 bytes they are read faster. Oracle: float64.
+// it serves. Factors need no alignment; rows at multiples of 16 bytes are read as words, several
+// of them on their way at a time. Oracle: float64.
 #include "cuda/codec.cuh"
 #include "cuda/device/warp.cuh"
 #include "cuda/kernels.h"
@@ -51,64 +52,104 @@ REALM_DEVICE void with_factor(FactorType type, F f) {
   f(BrainElement{});
 }
 
-// Whether rows of kValues values that begin at multiples of kValues may be read as words.
-template <class Bits, int kValues>
-REALM_DEVICE bool in_words(uint64_t base, int64_t stride) {
-  constexpr int kBytes = kValues * static_cast<int>(sizeof(Bits));
-  constexpr int kWord = kBytes < 16 ? kBytes : 16;
-  return base % kWord == 0 && stride * static_cast<int64_t>(sizeof(Bits)) % kWord == 0;
-}
-
-// `n_valid` values, the others zeros.
+// Values of a row of a factor or of the input, as they lie in memory: what is to be on its way
+// together is loaded before any of it is widened.
 template <class Element, int kValues>
-REALM_DEVICE void load_values(const typename Element::Bits* from, int64_t n_valid, bool words,
-                              float (&out)[kValues]) {
+struct Run {
   using Bits = typename Element::Bits;
-  constexpr int kBytes = kValues * static_cast<int>(sizeof(Bits));
-  if (words && n_valid >= kValues) {
-    alignas(16) Bits run[kValues];
-    if (kBytes == 8) {
-      *reinterpret_cast<Words2*>(run) = *reinterpret_cast<const Words2*>(from);
+  static constexpr int kBytes = kValues * static_cast<int>(sizeof(Bits));
+  static constexpr int kWord = kBytes < 16 ? kBytes : 16;
+  alignas(16) Bits bits[kValues];
+
+  // Whether rows from `base` on, `stride` values apart, can be loaded as words.
+  static REALM_DEVICE bool in_words(uint64_t base, int64_t stride) {
+    return base % kWord == 0 && stride * static_cast<int64_t>(sizeof(Bits)) % kWord == 0;
+  }
+  REALM_DEVICE void load_words(const Bits* from) {
+    if (kWord == 8) {
+      *reinterpret_cast<Words2*>(bits) = *reinterpret_cast<const Words2*>(from);
     } else {
       REALM_UNROLL
       for (int i = 0; i < kBytes / 16; ++i)
-        reinterpret_cast<Words4*>(run)[i] = reinterpret_cast<const Words4*>(from)[i];
+        reinterpret_cast<Words4*>(bits)[i] = reinterpret_cast<const Words4*>(from)[i];
     }
-    REALM_UNROLL
-    for (int i = 0; i < kValues; ++i) out[i] = Element::widen(run[i]);
-  } else {
-    REALM_UNROLL
-    for (int i = 0; i < kValues; ++i) out[i] = i < n_valid ? Element::widen(from[i]) : 0.0f;
   }
-}
+  // `n_valid` values, the others zeros.
+  REALM_DEVICE void load(const Bits* from, int64_t n_valid) {
+    REALM_UNROLL
+    for (int i = 0; i < kValues; ++i) bits[i] = i < n_valid ? from[i] : Bits{0};
+  }
+  REALM_DEVICE float at(int i) const { return Element::widen(bits[i]); }
+};
 
-// A thread's sums of kRanks ranks with the tile's rows.
-template <class Element, int kRows, int kRanks>
-REALM_DEVICE void add_products(const gpu::LoraTask& task, const TileRows& rows, int first_rank,
-                               const float* in, int64_t n_in, float (&sums)[kRanks][kRows]) {
-  using Bits = typename Element::Bits;
-  const auto* down = address<Bits>(task.down) + first_rank * task.down_stride;
-  const bool words = in_words<Bits, kRun>(task.down, task.down_stride);
-  const bool in_is_words = in_words<float, kRun>(reinterpret_cast<uint64_t>(in), n_in);
-  const int n_ranks = task.rank - first_rank;
-  for (int64_t k = int64_t{threadIdx.x} * kRun; k < n_in; k += kThreads * kRun) {
-    float factors[kRanks][kRun];
+// What a block of shrink multiplies: ranks of one task with rows of the input.
+struct Shrink {
+  const gpu::LoraTask& task;
+  const TileRows& rows;
+  int first_rank;
+  const float* in;
+  int64_t n_in;
+};
+
+// A thread's sums of kRanks ranks with the rows, from the run at k on as long as there are kRuns of
+// them, whole ones if they are loaded as words; where it stopped. Beyond the task's ranks the last
+// one is taken again, for nothing.
+template <class Element, int kRows, int kRanks, int kRuns, bool kWords>
+REALM_DEVICE int64_t add_runs(const Shrink& work, int64_t k, float (&sums)[kRanks][kRows]) {
+  using Factor = Run<Element, kRun>;
+  constexpr int64_t kStride = int64_t{kThreads} * kRun;
+  constexpr int64_t kNeeded = (kRuns - 1) * kStride + (kWords ? kRun : 1);
+  const auto* down = address<typename Element::Bits>(work.task.down);
+  for (; k + kNeeded <= work.n_in; k += kRuns * kStride) {
+    Factor factors[kRuns][kRanks];
     REALM_UNROLL
-    for (int j = 0; j < kRanks; ++j)
-      load_values<Element>(down + j * task.down_stride + k, j < n_ranks ? n_in - k : 0, words,
-                           factors[j]);
-    REALM_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      if (r >= rows.n) break;
-      float x[kRun];
-      load_values<FloatElement>(in + rows.at(r) * n_in + k, n_in - k, in_is_words, x);
+    for (int run = 0; run < kRuns; ++run) {
       REALM_UNROLL
       for (int j = 0; j < kRanks; ++j) {
+        const int rank =
+            work.first_rank + j < work.task.rank ? work.first_rank + j : work.task.rank - 1;
+        const auto* from = down + rank * work.task.down_stride + k + run * kStride;
+        if (kWords) {
+          factors[run][j].load_words(from);
+        } else {
+          factors[run][j].load(from, work.n_in - k);
+        }
+      }
+    }
+    REALM_UNROLL
+    for (int run = 0; run < kRuns; ++run) {
+      REALM_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        if (kRows > 1 && r >= work.rows.n) break;
+        Run<FloatElement, kRun> x;
+        const float* from = work.in + work.rows.at(r) * work.n_in + k + run * kStride;
+        if (kWords) {
+          x.load_words(from);
+        } else {
+          x.load(from, work.n_in - k);
+        }
         REALM_UNROLL
-        for (int i = 0; i < kRun; ++i) sums[j][r] = fmaf(x[i], factors[j][i], sums[j][r]);
+        for (int j = 0; j < kRanks; ++j) {
+          REALM_UNROLL
+          for (int i = 0; i < kRun; ++i)
+            sums[j][r] = fmaf(x.at(i), factors[run][j].at(i), sums[j][r]);
+        }
       }
     }
   }
+  return k;
+}
+
+template <class Element, int kRows, int kRanks>
+REALM_DEVICE void add_products(const Shrink& work, float (&sums)[kRanks][kRows]) {
+  constexpr int kRuns = kRows == 1 ? 2 : 1;
+  int64_t k = int64_t{threadIdx.x} * kRun;
+  if (Run<Element, kRun>::in_words(work.task.down, work.task.down_stride) &&
+      Run<FloatElement, kRun>::in_words(reinterpret_cast<uint64_t>(work.in), work.n_in)) {
+    k = add_runs<Element, kRows, kRanks, kRuns, true>(work, k, sums);
+    if (kRuns > 1) k = add_runs<Element, kRows, kRanks, 1, true>(work, k, sums);
+  }
+  add_runs<Element, kRows, kRanks, 1, false>(work, k, sums);
 }
 
 template <int kRows, int kRanks>
@@ -122,7 +163,7 @@ __global__ void __launch_bounds__(kThreads)
   if (first_rank >= task.rank || rows.n <= 0) return;
   float sums[kRanks][kRows] = {};
   with_factor(task.down_type, [&](auto element) {
-    add_products<decltype(element), kRows, kRanks>(task, rows, first_rank, in, n_in, sums);
+    add_products<decltype(element), kRows, kRanks>({task, rows, first_rank, in, n_in}, sums);
   });
   REALM_UNROLL
   for (int j = 0; j < kRanks; ++j) {
@@ -158,24 +199,48 @@ __global__ void lora_look_up_kernel(LoraTables tables, const int32_t* tokens, fl
   });
 }
 
-// sums[r][c] = row r's coefficients times the columns' values of `up`.
+// sums[r][c] += row r's coefficients times the columns' values of `up`, from rank j on as long as
+// there are kRanks of them; where it stopped.
+template <class Element, int kRows, int kRanks, bool kWords>
+REALM_DEVICE int add_ranks(const gpu::LoraTask& task, const float* u, int n_rows, int64_t col,
+                           int64_t n_cols, int j, float (&sums)[kRows][kCols]) {
+  const auto* up = address<typename Element::Bits>(task.up) + col;
+  for (; j + kRanks <= task.rank; j += kRanks) {
+    Run<Element, kCols> factors[kRanks];
+    REALM_UNROLL
+    for (int i = 0; i < kRanks; ++i) {
+      const auto* from = up + (j + i) * task.up_stride;
+      if (kWords) {
+        factors[i].load_words(from);
+      } else {
+        factors[i].load(from, n_cols - col);
+      }
+    }
+    REALM_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      if (kRows > 1 && r >= n_rows) break;
+      REALM_UNROLL
+      for (int i = 0; i < kRanks; ++i) {
+        const float coefficient = u[r * task.rank + j + i];
+        REALM_UNROLL
+        for (int c = 0; c < kCols; ++c)
+          sums[r][c] = fmaf(coefficient, factors[i].at(c), sums[r][c]);
+      }
+    }
+  }
+  return j;
+}
+
 template <class Element, int kRows>
 REALM_DEVICE void expand(const gpu::LoraTask& task, const float* u, int n_rows, int64_t col,
                          int64_t n_cols, float (&sums)[kRows][kCols]) {
-  using Bits = typename Element::Bits;
-  const auto* up = address<Bits>(task.up) + col;
-  const bool words = in_words<Bits, kCols>(task.up, task.up_stride);
-  for (int j = 0; j < task.rank; ++j) {
-    float factors[kCols];
-    load_values<Element>(up + j * task.up_stride, n_cols - col, words, factors);
-    REALM_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      if (r >= n_rows) break;
-      const float coefficient = u[r * task.rank + j];
-      REALM_UNROLL
-      for (int c = 0; c < kCols; ++c) sums[r][c] = fmaf(coefficient, factors[c], sums[r][c]);
-    }
+  constexpr int kRanks = kRows == 1 ? 8 : 4;
+  int j = 0;
+  if (Run<Element, kCols>::in_words(task.up, task.up_stride) && col + kCols <= n_cols) {
+    j = add_ranks<Element, kRows, kRanks, true>(task, u, n_rows, col, n_cols, j, sums);
+    j = add_ranks<Element, kRows, 1, true>(task, u, n_rows, col, n_cols, j, sums);
   }
+  add_ranks<Element, kRows, 1, false>(task, u, n_rows, col, n_cols, j, sums);
 }
 
 // What one link does to the columns of its rows.
@@ -212,7 +277,7 @@ __global__ void __launch_bounds__(kThreads)
   const gpu::LoraChain chain = tables.chains[blockIdx.x];
   const TileRows rows = rows_of(tables, chain.rows);
   const int64_t col = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kCols;
-  if (col >= chain.n_cols) return;
+  if (col >= chain.n_cols || rows.n <= 0) return;
   auto* out = reinterpret_cast<float*>(chain.out);
   float values[kRows][kCols] = {};
   REALM_UNROLL
