@@ -1,6 +1,7 @@
 // The CUDA backend as gpu_backend.inc tries it, on the emulated device; devices by name.
 #include "backend/registry.h"
 #include "cuda/emulation/runtime.h"
+#include "lora/adapter_source.h"
 
 using namespace realm;
 
@@ -46,4 +47,30 @@ TEST(a_model_is_deterministic_when_asked) {
     const auto model = Model::load(file, {.device = "cuda", .deterministic = asked});
     EXPECT_EQ(test::contains(model->backend().description(), "deterministic"), asked);
   }
+}
+
+TEST(decoding_with_adapters_allocates_nothing_and_uploads_no_plan_again) {
+  const auto model = load("arch/qwen3/model-f32", "cuda");
+  const AdapterNames names{{"all-linear", 1.0f}, {"rslora-qv", -0.5f}};
+  for (const auto& [name, scale] : names) {
+    const std::string path = concat(REALM_GOLDEN_DIR "/arch/qwen3/adapters/", name);
+    model->adapters().load(name, lora::open_adapter(path), true);
+  }
+  SoloSequence sequence(
+      model,
+      {.kv_type = KvType::kF32, .max_tokens = 60, .adapters = model->adapters().set_of(names)});
+  std::vector<float> logits(static_cast<size_t>(model->config().n_vocab));
+  const auto uploads = [&](const Tokens& tokens) {
+    const uint64_t before = device_state().n_uploads;
+    sequence.append(tokens, 1, logits.data());
+    return device_state().n_uploads - before;
+  };
+  const Tokens prompt{1, 2, 3, 4, 5, 6, 7};
+  const uint64_t first_prompt = uploads(prompt), first = uploads({8});
+  const uint64_t n_allocations = device_state().n_allocations;
+  // A layer has four inputs, each with a plan.
+  const auto n_plans = static_cast<uint64_t>(4 * model->config().n_layers);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(uploads({9}) + n_plans, first);
+  EXPECT_EQ(uploads(prompt) + n_plans, first_prompt);
+  EXPECT_EQ(device_state().n_allocations, n_allocations);
 }

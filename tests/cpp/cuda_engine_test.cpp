@@ -1,4 +1,4 @@
-// The engine over the CUDA backend, on the emulated device: adapters, speculation and company
+// The engine over the CUDA backend: adapters, speculation and company
 // together, and models with adapters merged into them while they run. Over F32 weights and an f32
 // cache every row is computed by itself, so answers have the bits that they have alone.
 #include <array>
@@ -6,7 +6,6 @@
 #include "cpp/engine_world.h"
 #include "cpp/harness.h"
 #include "cpp/speculative_world.h"
-#include "cuda/emulation/runtime.h"
 #include "lora/adapter_source.h"
 
 using namespace realm;
@@ -122,24 +121,4 @@ TEST(an_overlay_is_the_merged_model_and_leaves_its_base_alone) {
   EXPECT(nmse(logits_of(overlay, tokens, overlay->adapters().set_of({{"more", 1.0f}})), found) >
          1e-7);
   EXPECT(logits_of(base, tokens) == plain);
-}
-
-TEST(decoding_with_adapters_allocates_nothing_and_uploads_what_it_would_without) {
-  const auto model = load_on("cuda");
-  load_adapters(*model);
-  std::vector<float> logits(static_cast<size_t>(model->config().n_vocab));
-  const auto uploads = [&](std::shared_ptr<const AdapterSet> adapters) {
-    SoloSequence sequence(model, {.kv_type = KvType::kF32, .max_tokens = 60, .adapters = adapters});
-    const auto step = [&](const Tokens& tokens) { sequence.append(tokens, 1, logits.data()); };
-    step({1, 2, 3, 4, 5, 6, 7});
-    step({8});
-    const auto before = simt::device_state();
-    for (int i = 0; i < 4; ++i) step({9});
-    const uint64_t n = simt::device_state().n_uploads - before.n_uploads;
-    step({1, 2, 3, 4, 5, 6, 7});
-    EXPECT_EQ(simt::device_state().n_allocations, before.n_allocations);
-    return n;
-  };
-  const uint64_t plain = uploads(nullptr);
-  EXPECT_EQ(uploads(model->adapters().set_of(kSets[2])), plain);
 }

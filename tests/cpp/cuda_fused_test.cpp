@@ -199,6 +199,8 @@ TEST(rotating_and_storing_at_once_gives_the_bits_of_one_after_the_other) {
                               half, interleaved};
         const auto run = [&](bool at_once) {
           const KvLayer cache{device.bytes(n), type, n_kv_heads, width, 2};
+          std::vector<std::byte> bytes(static_cast<size_t>(n), std::byte{0xff});
+          b.upload(bytes.data(), cache.data, bytes.size());
           const auto heads = [&](int64_t n_of, unsigned seed) {
             return device.matrix(kRows, test::normal_values(kRows * n_of * width, seed));
           };
@@ -210,7 +212,6 @@ TEST(rotating_and_storing_at_once_gives_the_bits_of_one_after_the_other) {
             b.rotate(k, width, rope);
             b.store_kv(step, cache, k, v);
           }
-          std::vector<std::byte> bytes(static_cast<size_t>(n));
           b.download(cache.data, bytes.data(), bytes.size());
           return std::pair(device.read(q), bytes);
         };
