@@ -46,7 +46,8 @@ CudaBackend::~CudaBackend() {
 
 std::string CudaBackend::description() const {
   return concat("cuda ", device_, ", ", properties_.name, ", sm_", properties_.major,
-                properties_.minor, deterministic_ ? ", deterministic" : "");
+                properties_.minor, deterministic_ ? ", deterministic" : "",
+                library_ ? ", " + library_->version() : "");
 }
 
 std::unique_ptr<Buffer> CudaBackend::allocate(uint64_t bytes) {

@@ -90,6 +90,11 @@ void require(int status, const char* what) {
   if (status != 0) fail(ErrorCode::kDevice, "cuBLASLt: ", what, ": status ", status);
 }
 
+bool is_named() {
+  const char* named = std::getenv("REALM_CUBLASLT");
+  return named && *named && std::string(named) != "off";
+}
+
 // Null with the reason. A name that the environment gives must be good.
 std::unique_ptr<LibraryCalls> open_calls(std::string& reason) {
   const char* named = std::getenv("REALM_CUBLASLT");
@@ -98,7 +103,7 @@ std::unique_ptr<LibraryCalls> open_calls(std::string& reason) {
     return nullptr;
   }
   std::vector<std::string> files = dense_library_files();
-  if (named && *named) files = {named};
+  if (is_named()) files = {named};
   reason = "this device has no library of its own";
   for (const std::string& name : files) {
     void* file = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -111,7 +116,7 @@ std::unique_ptr<LibraryCalls> open_calls(std::string& reason) {
     if (calls->missing.empty()) return calls;
     reason = concat(name, " has no ", calls->missing);
   }
-  if (named && *named) fail(ErrorCode::kDevice, "REALM_CUBLASLT is ", quoted(named), ": ", reason);
+  if (is_named()) fail(ErrorCode::kDevice, "REALM_CUBLASLT is ", quoted(named), ": ", reason);
   return nullptr;
 }
 
@@ -139,9 +144,7 @@ struct DenseLibrary::Plan {
   Plan& operator=(const Plan&) = delete;
 };
 
-DenseLibrary::DenseLibrary(std::unique_ptr<LibraryCalls> calls) : calls_(std::move(calls)) {
-  require(calls_->create(&handle_), "opening it");
-}
+DenseLibrary::DenseLibrary(std::unique_ptr<LibraryCalls> calls) : calls_(std::move(calls)) {}
 
 DenseLibrary::~DenseLibrary() {
   plans_.clear();
@@ -151,7 +154,14 @@ DenseLibrary::~DenseLibrary() {
 std::unique_ptr<DenseLibrary> DenseLibrary::open(std::string& reason) {
   auto calls = open_calls(reason);
   if (!calls) return nullptr;
-  return std::unique_ptr<DenseLibrary>(new DenseLibrary(std::move(calls)));
+  std::unique_ptr<DenseLibrary> library(new DenseLibrary(std::move(calls)));
+  const int status = library->calls_->create(&library->handle_);
+  if (status == 0) return library;
+  // One that was only found may be too new for the driver.
+  reason = concat(library->version(), " does not open on this device: status ", status);
+  if (is_named()) fail(ErrorCode::kDevice, "REALM_CUBLASLT: ", reason);
+  library->handle_ = nullptr;
+  return nullptr;
 }
 
 std::string DenseLibrary::version() const {

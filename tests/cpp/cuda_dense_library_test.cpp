@@ -168,6 +168,15 @@ TEST(doctor_names_it_or_says_why_there_is_none) {
   EXPECT_EQ(feature(), std::string("no cuBLASLt: this device has no library of its own"));
 }
 
+TEST(a_backend_names_the_library_that_it_uses_and_refuses_a_named_one_that_does_not_open) {
+  const Fresh fresh;
+  EXPECT(test::contains(make_cuda_backend(0, false)->description(), "cuBLASLt 13.1.2"));
+  EXPECT(!test::contains(make_cuda_backend(0, true)->description(), "cuBLASLt"));
+  fake_cublaslt().opens = false;
+  const std::string text = EXPECT_ERROR(kDevice, { make_cuda_backend(0, false); });
+  EXPECT(test::contains(text, "cuBLASLt 13.1.2 does not open on this device: status 1"));
+}
+
 TEST(a_file_that_is_named_and_is_none_is_refused_by_name) {
   for (const char* file : {"/no/such/library.so", "libm.so.6"}) {
     const Fresh fresh(file);

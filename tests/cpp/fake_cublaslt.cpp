@@ -77,6 +77,7 @@ float element(const Object& layout, const void* data, uint64_t row, uint64_t col
 }  // namespace
 
 REALM_EXPORT int cublasLtCreate(void** handle) {
+  if (!fake_cublaslt().opens) return 1;  // CUBLAS_STATUS_NOT_INITIALIZED
   return make(handle, {"handle", 0, 0, 0, 0, {}});
 }
 REALM_EXPORT int cublasLtDestroy(void* handle) {
