@@ -48,7 +48,7 @@ const char* cpu_level_name(CpuLevel level) {
 }
 
 std::span<const CpuLevel> supported_cpu_levels() {
-  static const std::vector<CpuLevel> levels = detect_cpu_levels();
+  static const std::vector<CpuLevel> levels = detect_cpu_levels(true);
   return levels;
 }
 
@@ -57,7 +57,7 @@ CpuLevel active_cpu_level() {
   if (forced == nullptr || *forced == '\0') return supported_cpu_levels().back();
   for (const CpuLevel level : kAllLevels) {
     if (std::string_view(forced) != cpu_level_name(level)) continue;
-    for (const CpuLevel have : supported_cpu_levels()) {
+    for (const CpuLevel have : detect_cpu_levels(level == CpuLevel::kAmx)) {
       if (have == level) return level;
     }
   }

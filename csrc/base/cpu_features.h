@@ -21,12 +21,13 @@ enum class CpuLevel {
 // "baseline", "avx2", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm".
 const char* cpu_level_name(CpuLevel level);
 
-// Levels that this machine runs, slowest first; never empty. The first call asks the system for the
-// registers of AMX, which a process must.
+// Levels that this machine runs, slowest first; never empty. The first call asks Linux for AMX, for
+// the whole process (docs/decisions/0014-sums-of-halves-on-a-matrix-unit.md).
 std::span<const CpuLevel> supported_cpu_levels();
 
 // The level that kernels use: REALM_CPU_ISA if set, else the last supported one. Read from the
-// environment at each call, so a test may change it between two engines. Throws kInvalidRequest for
+// environment at each call, so a test may change it between two engines; a lower level named there
+// keeps this from asking for AMX. Throws kInvalidRequest for
 // a name that is unknown or a level that this machine lacks.
 CpuLevel active_cpu_level();
 

@@ -8,7 +8,8 @@
 
 namespace realm {
 
-// Slowest first; never empty.
-std::vector<CpuLevel> detect_cpu_levels();
+// Slowest first; never empty. `ask_for_amx`: whether to ask the system for AMX, where it must be
+// asked: the answer holds for the whole process.
+std::vector<CpuLevel> detect_cpu_levels(bool ask_for_amx);
 
 }  // namespace realm

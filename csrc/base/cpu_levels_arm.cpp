@@ -54,7 +54,7 @@ ArmExtensions extensions() {
 
 }  // namespace
 
-std::vector<CpuLevel> detect_cpu_levels() {
+std::vector<CpuLevel> detect_cpu_levels(bool) {
   const ArmExtensions found = extensions();
   std::vector<CpuLevel> levels = {CpuLevel::kBaseline, CpuLevel::kNeon};
   if (!found.dotprod) return levels;

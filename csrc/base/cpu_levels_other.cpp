@@ -4,7 +4,7 @@
 
 namespace realm {
 
-std::vector<CpuLevel> detect_cpu_levels() {
+std::vector<CpuLevel> detect_cpu_levels(bool) {
   return {CpuLevel::kBaseline};
 }
 

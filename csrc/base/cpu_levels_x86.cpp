@@ -49,7 +49,7 @@ bool allow_tiles() {
 
 }  // namespace
 
-std::vector<CpuLevel> detect_cpu_levels() {
+std::vector<CpuLevel> detect_cpu_levels(bool ask_for_amx) {
   constexpr uint32_t kFma = 1u << 12, kOsSaves = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
   constexpr uint32_t kAvx2 = 1u << 5, kAvx512Vnni = 1u << 11;
   constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
@@ -65,7 +65,7 @@ std::vector<CpuLevel> detect_cpu_levels() {
   levels.push_back(CpuLevel::kAvx512);
   if (!has_all(seventh.ecx, kAvx512Vnni)) return levels;
   levels.push_back(CpuLevel::kAvx512Vnni);
-  if (has_all(saved, kTiles) && has_all(seventh.edx, kAmx) && allow_tiles())
+  if (ask_for_amx && has_all(saved, kTiles) && has_all(seventh.edx, kAmx) && allow_tiles())
     levels.push_back(CpuLevel::kAmx);
   return levels;
 }

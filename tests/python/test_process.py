@@ -1,5 +1,6 @@
 """How the extension behaves inside a process that is not its own."""
 
+import sys
 import sysconfig
 import threading
 import time
@@ -160,6 +161,24 @@ def test_a_forced_cpu_level_is_the_one_in_use(level):
     out = run_python(code, REALM_CPU_ISA=level)
     assert out.splitlines()[0] == level
     assert f"kernels use {level}" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux must be asked for AMX")
+def test_a_small_stack_for_signals_keeps_amx_away():
+    """Linux refuses the unit's registers to a process whose handlers would have no room for them."""
+    code = """
+import ctypes
+
+class Stack(ctypes.Structure):
+    _fields_ = [("begin", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+memory = ctypes.create_string_buffer(8192)
+stack = Stack(ctypes.addressof(memory), 0, 8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+from realm_ext import _core
+print(_core.active_cpu_level())
+"""
+    assert run_python(code).strip() == [level for level in LEVELS if level != "amx"][-1]
 
 
 def test_a_cpu_level_that_is_missing_is_refused_by_name():
