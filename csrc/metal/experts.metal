@@ -54,31 +54,44 @@ kernel void route_kernel(device float* logits [[buffer(0)]], device int* expert 
   }
 }
 
-// One threadgroup. A simdgroup counts, then places, the choices of every n-th expert.
+// By which a choice is ordered: its expert, then the group of its row, if there are several.
+static inline int key_of(device const int* expert, device const int* group_of_row,
+                         constant SortParams& p, int choice) {
+  const int group = p.n_groups > 1 ? group_of_row[choice / p.n_used] : 0;
+  return expert[choice] * p.n_groups + group;
+}
+
+// One threadgroup. A simdgroup counts, then places, the choices of every n-th key. `parts` begin
+// where keys do, `segments` where experts do.
 kernel void sort_choices_kernel(device const int* expert [[buffer(0)]],
-                                device int* segments [[buffer(1)]],
-                                device int* place_of [[buffer(2)]],
-                                constant SortParams& p [[buffer(3)]],
+                                device const int* group_of_row [[buffer(1)]],
+                                device int* segments [[buffer(2)]], device int* parts [[buffer(3)]],
+                                device int* place_of [[buffer(4)]],
+                                constant SortParams& p [[buffer(5)]],
                                 uint simd [[simdgroup_index_in_threadgroup]],
                                 uint thread_lane [[thread_index_in_simdgroup]]) {
   const int n_simds = kExpertThreads / kSimd, lane = int(thread_lane);
-  for (int e = int(simd); e < p.n_experts; e += n_simds) {
+  const int n_keys = p.n_experts * p.n_groups;
+  for (int key = int(simd); key < n_keys; key += n_simds) {
     int n = 0;
-    for (int choice = lane; choice < p.n_choices; choice += kSimd) n += expert[choice] == e;
+    for (int choice = lane; choice < p.n_choices; choice += kSimd)
+      n += key_of(expert, group_of_row, p, choice) == key;
     n = simd_sum(n);
-    if (lane == 0) segments[e + 1] = n;
+    if (lane == 0) parts[key + 1] = n;
   }
   threadgroup_barrier(mem_flags::mem_device);
   if (simd == 0 && lane == 0) {
-    segments[0] = 0;
-    for (int e = 0; e < p.n_experts; ++e) segments[e + 1] += segments[e];
+    parts[0] = 0;
+    for (int key = 0; key < n_keys; ++key) parts[key + 1] += parts[key];
+    for (int e = 0; e <= p.n_experts; ++e) segments[e] = parts[e * p.n_groups];
   }
   threadgroup_barrier(mem_flags::mem_device);
-  for (int e = int(simd); e < p.n_experts; e += n_simds) {
-    int place = segments[e];
+  for (int key = int(simd); key < n_keys; key += n_simds) {
+    int place = parts[key];
     for (int first = 0; first < p.n_choices; first += kSimd) {
       const int choice = first + lane;
-      const int mine = choice < p.n_choices && expert[choice] == e ? 1 : 0;
+      const bool is_choice = choice < p.n_choices;
+      const int mine = is_choice && key_of(expert, group_of_row, p, choice) == key ? 1 : 0;
       const int before = simd_prefix_exclusive_sum(mine);
       if (mine) place_of[choice] = place + before;
       place += simd_sum(mine);

@@ -125,10 +125,16 @@ class MetalBackend final : public Backend {
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 
-  // What add_lora() and add_lora_rows() share: a plan of `lora_`, in the step's memory.
+  // A plan of `lora_` in the step's memory.
   struct LoraWork;
+  class Residents;
+  LoraWork upload_lora(const gpu::LoraPlan& plan, Residents residents, Place parts);
   LoraWork plan_lora(std::span<const LoraProduct> products);
+  void shrink_lora(const LoraWork& work, Matrix in);
   void expand_lora(const LoraWork& work);
+  void add_expert_lora(std::span<const ExpertLora> lora,
+                       std::initializer_list<std::pair<ExpertPart, Matrix>> outputs, Matrix in,
+                       Place parts);
 
   const std::shared_ptr<Memory> memory_;
   const bool deterministic_;

@@ -106,6 +106,7 @@ struct RouteParams {
 };
 struct SortParams {
   int n_choices, n_experts;
+  int n_used, n_groups;  // choices to a row; groups of rows
 };
 struct ChoiceParams {  // n elements in rows of n_cols, n_used choices to a row
   int64_t n, n_cols;

@@ -56,27 +56,37 @@ void MetalBackend::run_route(Matrix logits, bool renormalize, Routing out) {
 
 void MetalBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                                const ExpertScratch& scratch, Matrix out) {
-  if (!bank.lora.empty()) {
-    fail(ErrorCode::kDevice, description(),
-         " does not compute adapters of experts; merge them instead");
-  }
   on_device([&] {
     const int64_t n = in.rows * routing.n_used;
-    auto* starts = choices_.reserve_of<int32_t>(bank.n_experts + 1 + n);
-    int32_t* place_of = starts + bank.n_experts + 1;
+    // Rows with the same adapters in all experts; one group without adapters.
+    Place group_of_row;
+    int n_groups = 1;
+    if (!bank.lora.empty()) {
+      lora_.begin_experts(bank.lora, in.rows);
+      group_of_row = step_.put(lora_.groups().group_of_row());
+      n_groups = lora_.groups().n_groups();
+    }
+    const int64_t n_segments = bank.n_experts + 1, n_parts = bank.n_experts * n_groups + 1;
+    auto* starts = choices_.reserve_of<int32_t>(n_segments + n_parts + n);
+    int32_t *parts = starts + n_segments, *place_of = parts + n_parts;
     const Segments segments{starts, bank.n_experts};
     const Matrix rows = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
                  ups = scratch.up.first_rows(n), downs = scratch.out.first_rows(n);
     const auto n_used = static_cast<int>(routing.n_used);
-    launch(Kernel::kSortChoices, {n > 0 ? 1 : 0}, {at(routing.expert), at(starts), at(place_of)},
-           msl::SortParams{static_cast<int>(n), static_cast<int>(bank.n_experts)});
+    launch(
+        Kernel::kSortChoices, {n > 0 ? 1 : 0},
+        {at(routing.expert), group_of_row, at(starts), at(parts), at(place_of)},
+        msl::SortParams{static_cast<int>(n), static_cast<int>(bank.n_experts), n_used, n_groups});
     launch_elements(Kernel::kScatterRows, n * in.cols, {at(in.data), at(place_of), at(rows.data)},
                     msl::ChoiceParams{n * in.cols, in.cols, n_used});
     multiply(metal_weight(*bank.gate), 0, {}, rows, gates, segments);
     multiply(metal_weight(*bank.up), 0, {}, rows, ups, segments);
+    add_expert_lora(bank.lora, {{ExpertPart::kGate, gates}, {ExpertPart::kUp, ups}}, rows,
+                    at(parts));
     launch_elements(Kernel::kGate, n * gates.cols, {at(gates.data), at(ups.data), at(gates.data)},
                     msl::ActivateParams{n * gates.cols, kind});
     multiply(metal_weight(*bank.down), 0, {}, gates, downs, segments);
+    add_expert_lora(bank.lora, {{ExpertPart::kDown, downs}}, gates, at(parts));
     const int64_t n_out = out.rows * out.cols;
     launch_elements(
         Kernel::kCombine, n_out,
