@@ -103,6 +103,7 @@ def what_came(completion):
 def test_a_deterministic_answer_has_the_same_bits_alone_and_in_50_random_batches(path):
     random = np.random.default_rng(3)
     model = load(path, deterministic=True)
+    n_batches = 4 if "emulated" in model.core.backend else 50  # where each takes many seconds
     params = realm_ext.SamplingParams(temperature=0, max_tokens=6, logprobs=5, ignore_eos=True)
     prompt = random.integers(3, model.config.n_vocab, 21).tolist()
 
@@ -112,7 +113,7 @@ def test_a_deterministic_answer_has_the_same_bits_alone_and_in_50_random_batches
 
     with realm_ext.Engine(model, max_sequences=8, max_step_tokens=48, prefix_cache=False) as engine:
         alone = what_came(engine.generate(prompt, params))
-        for _ in range(50):
+        for _ in range(n_batches):
             company = [*others()]
             place = int(random.integers(0, len(company) + 1))
             requests = [engine.submit(p, params) for p in company[:place]]
