@@ -28,6 +28,8 @@ struct Way {
 
 }  // namespace
 
+// The file stays open for the life of the process: to load it takes half a second, and to unload it
+// while a driver knows of it is nobody's habit.
 struct LibraryCalls {
   void* file = nullptr;
   std::string missing;  // the first name that the file does not have
@@ -65,9 +67,6 @@ struct LibraryCalls {
     find(find_ways, "cublasLtMatmulAlgoGetHeuristic");
     find(multiply, "cublasLtMatmul");
   }
-  ~LibraryCalls() { dlclose(file); }
-  LibraryCalls(const LibraryCalls&) = delete;
-  LibraryCalls& operator=(const LibraryCalls&) = delete;
 
  private:
   template <class Call>

@@ -67,3 +67,27 @@ TEST(formats_without_a_packing_are_decoded_at_load) {
   expect_product(DType::kQ5_1, 3, 9, 96, true);
   expect_product(DType::kQ5_1, 20, 9, 96, true);
 }
+
+// A card may have the vendor's library, which then multiplies these; what it rounds is its own.
+TEST(products_of_whole_prompts_are_right_whoever_multiplies) {
+  struct Case {
+    DType type;
+    int64_t rows;
+    double tolerance;
+  };
+  for (const auto& [type, rows, tolerance] : {Case{DType::kF16, 300, 4e-4},
+                                              {DType::kBF16, 300, 3e-3},
+                                              {DType::kQ4_K, 600, 8e-3},
+                                              {DType::kQ6_K, 600, 8e-3}}) {
+    Device device;
+    const Sample sample(type, 27, 256, 31);
+    const auto weight = device.backend->load_weight(sample.view());
+    const Floats in = test::normal_values(rows * 256, 32), bias = test::normal_values(24, 33);
+    const Matrix out = device.poisoned(rows, 24);
+    const Product one{{*weight, 2, 24}, device.vector(bias), out};
+    device.backend->linear({&one, 1}, device.matrix(rows, in));
+    const double error = test::relative_error(device.read(out), product(in, sample, 2, 24, bias));
+    if (!(error <= tolerance))
+      test::report_failure(__FILE__, __LINE__, concat(format_of(type).name, ": error ", error));
+  }
+}
