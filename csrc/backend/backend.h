@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "backend/operands.h"
+#include "backend/step_recorder.h"
 
 namespace realm {
 
@@ -46,6 +47,9 @@ class Backend {
   // Tokens to a page of keys and values, and bytes of a page with all of a layer's heads.
   virtual int64_t kv_page_tokens() const = 0;
   virtual int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const = 0;
+
+  // Null where nothing is gained by running a step's ops again as they were.
+  virtual std::unique_ptr<StepRecorder> make_step_recorder() { return nullptr; }
 
   // ---- ops: T rows in a step
   // --------------------------------------------------------------------------- out[t] = scale *

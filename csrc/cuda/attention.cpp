@@ -11,10 +11,6 @@ namespace {
 constexpr uint64_t kPartBytes = 64 << 20;  // of split attention's parts at a time
 constexpr int64_t kMaxTiledWidth = 256;
 
-StepRows rows_at(const int32_t* words, int64_t n_rows) {
-  return {n_rows, words, words + n_rows, words + 2 * n_rows, words + 3 * n_rows};
-}
-
 AttendShape kernel_shape(const AttentionShape& shape) {
   return {static_cast<int>(shape.n_heads),
           static_cast<int>(shape.n_kv_heads),
@@ -39,7 +35,7 @@ CudaBackend::PlannedStep& CudaBackend::plan(const StepBatch& step) {
   }
   std::swap(planned_[0], planned_[1]);
   auto& planned = planned_[0];
-  if (!planned) planned = std::make_unique<PlannedStep>(device_);
+  if (!planned) planned = std::make_unique<PlannedStep>(scratch_);
   planned->words.clear();  // if the upload fails, nothing is planned
   auto* device = planned->memory.reserve_of<int32_t>(static_cast<int64_t>(words.size()));
   copy_to_device(device, words.data(), words.size() * sizeof(int32_t), stream_);
@@ -50,13 +46,13 @@ CudaBackend::PlannedStep& CudaBackend::plan(const StepBatch& step) {
 }
 
 void CudaBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
-  on_device([&] { launch_kv_store(pages_of(cache), plan(step).rows, k.data, v.data, stream_); });
+  on_device([&] { launch_kv_store(pages_of(cache), rows_of(step), k.data, v.data, stream_); });
 }
 
 void CudaBackend::run_rotate_and_store_kv(const StepBatch& step, const KvLayer& cache,
                                           RopeAngles angles, Matrix q, Matrix k, Matrix v) {
   on_device([&] {
-    launch_rotate_and_store(pages_of(cache), plan(step).rows, angles_of(angles),
+    launch_rotate_and_store(pages_of(cache), rows_of(step), angles_of(angles),
                             q.cols / cache.head_width, q.data, k.data, v.data, stream_);
   });
 }
@@ -65,7 +61,7 @@ void CudaBackend::run_attend(const StepBatch& step, const KvLayer& cache,
                              const AttentionShape& shape, Matrix q, Matrix out) {
   on_device([&] {
     if (cache.type == KvType::kF32 || shape.head_width > kMaxTiledWidth) {
-      return launch_attention_plain(pages_of(cache), plan(step).rows, kernel_shape(shape), q.data,
+      return launch_attention_plain(pages_of(cache), rows_of(step), kernel_shape(shape), q.data,
                                     out.data, stream_);
     }
     attend_in_tiles(step, cache, shape, q, out);
@@ -74,38 +70,47 @@ void CudaBackend::run_attend(const StepBatch& step, const KvLayer& cache,
 
 void CudaBackend::attend_in_tiles(const StepBatch& step, const KvLayer& cache,
                                   const AttentionShape& shape, Matrix q, Matrix out) {
-  PlannedStep& planned = plan(step);
   const auto max_parts = static_cast<int64_t>(kPartBytes / sizeof(float)) / part_floats(shape);
-  const TilesOnDevice& tiles =
-      plan_tiles_of(planned, step,
-                    {static_cast<int>(shape.n_heads / shape.n_kv_heads),
-                     static_cast<int>(shape.window), deterministic_, max_parts});
+  const gpu::TileOptions options{static_cast<int>(shape.n_heads / shape.n_kv_heads),
+                                 static_cast<int>(shape.window), deterministic_, max_parts};
+  const int32_t* page_list = rows_of(step).pages;
+  const Tiles tiles = tiles_of(step, options);
   const KvPages pages = pages_of(cache);
   const AttendShape kernel = kernel_shape(shape);
   if (tiles.n_flash > 0) {
-    launch_attention_flash(pages, planned.rows.pages, tiles.flash, tiles.n_flash, kernel, q.data,
-                           out.data, stream_);
+    launch_attention_flash(pages, page_list, tiles.flash, tiles.n_flash, kernel, q.data, out.data,
+                           stream_);
   }
   for (const auto& batch : tiles.splits) {
-    auto* parts = parts_.reserve_of<float>(batch.n_parts * part_floats(shape));
-    launch_attention_split(pages, planned.rows.pages, batch.tiles, batch.n_tiles, kernel, q.data,
-                           parts, stream_);
+    // Rounded, so that a graph of this step holds those with a few parts more.
+    auto* parts = parts_.reserve_of<float>(StepGraphs::rounded(batch.n_parts) * part_floats(shape));
+    launch_attention_split(pages, page_list, batch.tiles, batch.n_tiles, kernel, q.data, parts,
+                           stream_);
     launch_attention_merge(batch.merges, batch.n_merges, kernel, parts, out.data, stream_);
   }
 }
 
+StepRows CudaBackend::rows_of(const StepBatch& step) {
+  return is_capturing() ? graphs_->rows_of(step) : plan(step).rows;
+}
+
+CudaBackend::Tiles CudaBackend::tiles_of(const StepBatch& step, const gpu::TileOptions& options) {
+  if (is_capturing()) return graphs_->tiles_of(step, options);
+  if (graphs_) graphs_->note_tiles(step, options);
+  return plan_tiles_of(plan(step), step, options);
+}
+
 // The tiles of a kind of layer: planned for the first layer of the kind in a step, then found
 // again.
-const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planned,
-                                                             const StepBatch& step,
-                                                             const gpu::TileOptions& options) {
+const CudaBackend::Tiles& CudaBackend::plan_tiles_of(PlannedStep& planned, const StepBatch& step,
+                                                     const gpu::TileOptions& options) {
   for (size_t i = 0; i < planned.n_tiles; ++i) {
-    if (planned.tiles[i]->options == options) return *planned.tiles[i];
+    if (planned.tiles[i]->options == options) return planned.tiles[i]->tiles;
   }
   if (planned.n_tiles == planned.tiles.size())
-    planned.tiles.push_back(std::make_unique<TilesOnDevice>(device_));
-  TilesOnDevice& tiles = *planned.tiles[planned.n_tiles];
-  tiles.options = options;
+    planned.tiles.push_back(std::make_unique<TilesOnDevice>(scratch_));
+  TilesOnDevice& planned_tiles = *planned.tiles[planned.n_tiles];
+  planned_tiles.options = options;
   const gpu::AttendPlan plan = gpu::plan_tiles(step, options);
   std::vector<std::byte> bytes;
   const auto append = [&](const auto& items) {
@@ -118,8 +123,9 @@ const CudaBackend::TilesOnDevice& CudaBackend::plan_tiles_of(PlannedStep& planne
   std::vector<std::pair<size_t, size_t>> places;
   for (const gpu::SplitBatch& batch : plan.splits)
     places.emplace_back(append(batch.tiles), append(batch.merges));
-  std::byte* base = tiles.memory.reserve(bytes.size());
+  std::byte* base = planned_tiles.memory.reserve(bytes.size());
   copy_to_device(base, bytes.data(), bytes.size(), stream_);
+  Tiles& tiles = planned_tiles.tiles;
   tiles.flash = reinterpret_cast<const AttendTile*>(base + flash_at);
   tiles.n_flash = static_cast<int64_t>(plan.flash.size());
   tiles.splits.clear();

@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(kThreads<kWidth>, 1)
   constexpr int kCount = kWarps<kWidth>;
   REALM_DYNAMIC_SHARED(shared);
   const AttendTile tile = tiles[blockIdx.x];
+  if (tile.n_queries == 0) return;  // what rounds a number of tiles up
   const int kv_head = static_cast<int>(blockIdx.y), width = shape.head_width;
   const HeadPages head = head_pages(cache, pages + tile.first_page, kv_head);
   auto* stages = reinterpret_cast<uint16_t*>(shared) + warp_index() * 4 * kStepValues<kWidth>;

@@ -50,6 +50,20 @@ std::string CudaBackend::description() const {
                 library_ ? ", " + library_->version() : "");
 }
 
+std::vector<std::pair<std::string, uint64_t>> CudaBackend::path_counts() const {
+  auto counts = launches_.by_name();
+  counts.insert(counts.end(), {{"steps replayed", step_counts_.replayed},
+                               {"steps captured", step_counts_.captured},
+                               {"steps issued", step_counts_.eager},
+                               {"captures failed", step_counts_.not_captured},
+                               {"graphs dropped", step_counts_.dropped}});
+  return counts;
+}
+
+std::unique_ptr<StepRecorder> CudaBackend::make_step_recorder() {
+  return std::make_unique<StepGraphs>(*this);
+}
+
 std::unique_ptr<Buffer> CudaBackend::allocate(uint64_t bytes) {
   return on_device([&] { return std::make_unique<DeviceBuffer>(device_, bytes); });
 }
@@ -104,6 +118,7 @@ int64_t CudaBackend::kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head
 }
 
 const int32_t* CudaBackend::upload_tokens(std::span<const int32_t> tokens) {
+  if (is_capturing()) return graphs_->words_of(tokens);
   auto* device = tokens_.reserve_of<int32_t>(static_cast<int64_t>(tokens.size()));
   copy_to_device(device, tokens.data(), tokens.size_bytes(), stream_);
   return device;

@@ -28,6 +28,8 @@
 
 namespace realm::cuda {
 
+class StepGraphs;
+
 class CudaBackend final : public Backend {
  public:
   // Throws kDevice if there is no such device.
@@ -35,9 +37,7 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override;
 
   std::string description() const override;
-  std::vector<std::pair<std::string, uint64_t>> path_counts() const override {
-    return launches_.by_name();
-  }
+  std::vector<std::pair<std::string, uint64_t>> path_counts() const override;
   std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
   void upload(const void* host, void* device, uint64_t bytes) override;
   void download(const void* device, void* host, uint64_t bytes) override;
@@ -46,8 +46,11 @@ class CudaBackend final : public Backend {
   void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) override;
   int64_t kv_page_tokens() const override;
   int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
+  std::unique_ptr<StepRecorder> make_step_recorder() override;
 
  private:
+  friend class StepGraphs;
+
   void run_embed(const Weight& table, std::span<const int32_t> tokens, float scale,
                  Matrix out) override;
   void run_gather(Matrix in, std::span<const int32_t> rows, Matrix out) override;
@@ -104,25 +107,28 @@ class CudaBackend final : public Backend {
                         float* out);
 
   // The tiles of one kind of layer (window, heads to a KV head) in the planned step.
-  struct TilesOnDevice {
+  struct Tiles {
     struct Split {
       const AttendTile* tiles;
       int64_t n_tiles;
       const MergeRow* merges;
       int64_t n_merges, n_parts;
     };
-    explicit TilesOnDevice(int device) : memory(device) {}
-    gpu::TileOptions options;
-    Scratch memory;
     const AttendTile* flash = nullptr;
     int64_t n_flash = 0;
     std::vector<Split> splits;
+  };
+  struct TilesOnDevice {
+    explicit TilesOnDevice(ScratchBook& book) : memory(book) {}
+    gpu::TileOptions options;
+    Scratch memory;
+    Tiles tiles;
   };
 
   // A step's rows and tiles as they lie on the device. Layers with a window may have pages of their
   // own, so a step has up to two of these.
   struct PlannedStep {
-    explicit PlannedStep(int device) : memory(device) {}
+    explicit PlannedStep(ScratchBook& book) : memory(book) {}
     std::vector<int32_t> words;  // what `memory` holds
     Scratch memory;
     StepRows rows{};
@@ -142,8 +148,12 @@ class CudaBackend final : public Backend {
 
   const int32_t* upload_tokens(std::span<const int32_t> tokens);
   PlannedStep& plan(const StepBatch& step);
-  const TilesOnDevice& plan_tiles_of(PlannedStep& planned, const StepBatch& step,
-                                     const gpu::TileOptions& options);
+  const Tiles& plan_tiles_of(PlannedStep& planned, const StepBatch& step,
+                             const gpu::TileOptions& options);
+  // As planned, or where a step that is being captured has them.
+  StepRows rows_of(const StepBatch& step);
+  Tiles tiles_of(const StepBatch& step, const gpu::TileOptions& options);
+  bool is_capturing() const;
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 
@@ -155,20 +165,26 @@ class CudaBackend final : public Backend {
   LaunchCounts launches_;
 
   std::unique_ptr<DenseLibrary> library_;  // null: our own kernels alone
-  Scratch workspace_{device_};             // the library's
-  Scratch decoded_{device_};               // rows of a weight for it
-
-  Scratch tokens_{device_}, parts_{device_};
-  Scratch quants_{device_}, quant_scales_{device_}, halves_{device_}, half_factors_{device_};
-  Scratch choices_{device_};
+  ScratchBook scratch_{device_};
+  Scratch workspace_{scratch_};  // the library's
+  Scratch decoded_{scratch_};    // rows of a weight for it
+  Scratch tokens_{scratch_}, parts_{scratch_};
+  Scratch quants_{scratch_}, quant_scales_{scratch_}, halves_{scratch_}, half_factors_{scratch_};
+  Scratch choices_{scratch_};
   Matrix quantized_;                    // what quants_ was made of; no data: stale
   std::vector<Matrix> integer_inputs_;  // whose quantized rows were asked for; the last kept few
   std::unique_ptr<PlannedStep> planned_[2];  // the one used last stands first
 
   gpu::LoraPlanner lora_;
-  HostTables tables_{device_};
-  Scratch coefficients_{device_};
+  HostTables tables_{scratch_};
+  Scratch coefficients_{scratch_};
   std::vector<std::byte> lora_bytes_;
+
+  // Steps of decoders, by how they were run; read by any thread.
+  struct {
+    std::atomic<uint64_t> replayed{0}, captured{0}, eager{0}, not_captured{0}, dropped{0};
+  } step_counts_;
+  StepGraphs* graphs_ = nullptr;  // whose step is issued now; null outside steps of decoders
 };
 
 }  // namespace realm::cuda

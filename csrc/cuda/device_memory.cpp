@@ -27,8 +27,11 @@ DeviceBuffer::~DeviceBuffer() {
 
 std::byte* Scratch::reserve(uint64_t bytes) {
   if (!memory_ || memory_->bytes() < bytes) {
+    if (book_.is_frozen)
+      fail(ErrorCode::kInternal, "working memory would move to hold ", bytes, " bytes");
+    ++book_.n_moves;
     memory_.reset();
-    memory_ = std::make_unique<DeviceBuffer>(device_, bytes + bytes / 4);
+    memory_ = std::make_unique<DeviceBuffer>(book_.device, bytes + bytes / 4);
   }
   return memory_->data();
 }

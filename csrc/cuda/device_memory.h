@@ -18,11 +18,18 @@ class DeviceBuffer final : public Buffer {
   const int device_;
 };
 
+// What all working memory of a backend has in common.
+struct ScratchBook {
+  const int device;
+  uint64_t n_moves = 0;    // how often a piece of it got another address
+  bool is_frozen = false;  // while true, a piece that would have to move throws kInternal
+};
+
 // Working memory of one op at a time. It grows to the largest request and stays, so that steps of
 // sizes that were seen before allocate nothing.
 class Scratch {
  public:
-  explicit Scratch(int device) : device_(device) {}
+  explicit Scratch(ScratchBook& book) : book_(book) {}
 
   std::byte* reserve(uint64_t bytes);
   template <class T>
@@ -31,7 +38,7 @@ class Scratch {
   }
 
  private:
-  const int device_;
+  ScratchBook& book_;
   std::unique_ptr<DeviceBuffer> memory_;
 };
 

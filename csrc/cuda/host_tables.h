@@ -14,7 +14,7 @@ namespace realm::cuda {
 
 class HostTables {
  public:
-  explicit HostTables(int device) : memory_(device) {}
+  explicit HostTables(ScratchBook& book) : memory_(book) {}
 
   // The bytes on the device, aligned to 16.
   const std::byte* put(std::span<const std::byte> bytes, Stream stream);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/step_graphs.h"
 
 namespace realm::cuda {
 
@@ -15,7 +16,8 @@ auto CudaBackend::on_device(Body body) {
     quantized_ = {};
     return body();
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kDevice) lost_ = error.what();
+    // A capture may fail for what a launch would not mind.
+    if (error.code() == ErrorCode::kDevice && !is_capturing()) lost_ = error.what();
     throw;
   }
 }
@@ -31,6 +33,15 @@ auto CudaBackend::on_device_reading(Matrix in, Body body) {
 
 inline RotationAngles angles_of(const RopeAngles& angles) {
   return {angles.cos, angles.sin, angles.half, angles.interleaved};
+}
+
+inline bool CudaBackend::is_capturing() const {
+  return graphs_ && graphs_->is_capturing();
+}
+
+// Four arrays as gpu/step_plan.h lays them out.
+inline StepRows rows_at(const int32_t* words, int64_t n_rows) {
+  return {n_rows, words, words + n_rows, words + 2 * n_rows, words + 3 * n_rows};
 }
 
 inline KvPages pages_of(const KvLayer& cache) {

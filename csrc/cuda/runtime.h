@@ -9,11 +9,14 @@
 #include <string>
 #include <vector>
 
-struct CUstream_st;  // as the runtime's own header names it
+// As the runtime's own header names them.
+struct CUstream_st;
+struct CUgraphExec_st;
 
 namespace realm::cuda {
 
 using Stream = CUstream_st*;
+using Graph = CUgraphExec_st*;  // launches that were kept, to be run again
 
 struct DeviceProperties {
   std::string name;
@@ -47,6 +50,18 @@ void free_memory(void* memory) noexcept;
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream stream);
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream stream);
 void clear_memory(void* device, uint64_t bytes, Stream stream);
+
+// From here on this thread's launches on the stream are kept and not run, their arguments by value.
+// Until the capture ends nothing may be copied, allocated or awaited: copies throw, and the rest
+// spoils the capture.
+void begin_capture(Stream stream);
+// What was kept; free_graph() ends it. Throws kDevice for a spoilt capture, which is over then too.
+Graph end_capture(Stream stream);
+// Forgets what was kept.
+void abandon_capture(Stream stream) noexcept;
+void launch_graph(Graph graph, Stream stream);
+// A graph that still runs is freed when it has ended.
+void free_graph(Graph graph) noexcept;
 
 // After (on the emulated device before) each launch: throws what the launch met.
 void check_launch(const char* kernel);

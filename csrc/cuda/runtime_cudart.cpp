@@ -18,6 +18,14 @@ void require(cudaError_t status, const char* call) {
   fail(ErrorCode::kDevice, "CUDA: ", call, ": ", describe(status));
 }
 
+// A captured copy would read host memory when the graph runs, long after it was reused.
+void require_no_capture(cudaStream_t stream, const char* call) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  require(cudaStreamIsCapturing(stream, &status), call);
+  if (status != cudaStreamCaptureStatusNone)
+    fail(ErrorCode::kDevice, "CUDA: ", call, " while launches are captured");
+}
+
 }  // namespace
 
 int count_devices(std::string& reason) {
@@ -79,15 +87,46 @@ void free_memory(void* memory) noexcept {
 }
 
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream stream) {
+  require_no_capture(stream, "uploading");
   require(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), "uploading");
 }
 
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream stream) {
+  require_no_capture(stream, "downloading");
   require(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream), "downloading");
 }
 
 void clear_memory(void* device, uint64_t bytes, Stream stream) {
   require(cudaMemsetAsync(device, 0, bytes, stream), "clearing memory");
+}
+
+void begin_capture(Stream stream) {
+  // Other threads may allocate meanwhile; a call of this one that cannot be captured spoils it.
+  require(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a capture");
+}
+
+Graph end_capture(Stream stream) {
+  cudaGraph_t kept = nullptr;
+  require(cudaStreamEndCapture(stream, &kept), "ending a capture");
+  cudaGraphExec_t graph = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&graph, kept, 0);
+  cudaGraphDestroy(kept);
+  require(status, "making a graph");
+  return graph;
+}
+
+void abandon_capture(Stream stream) noexcept {
+  cudaGraph_t kept = nullptr;
+  if (cudaStreamEndCapture(stream, &kept) == cudaSuccess) cudaGraphDestroy(kept);
+  cudaGetLastError();
+}
+
+void launch_graph(Graph graph, Stream stream) {
+  require(cudaGraphLaunch(graph, stream), "launching a graph");
+}
+
+void free_graph(Graph graph) noexcept {
+  cudaGraphExecDestroy(graph);
 }
 
 void check_launch(const char* kernel) {

@@ -1,7 +1,8 @@
 # The CUDA backend's files, below csrc/, and how they are compiled for the emulated device.
 set(realm_cuda_host
   cuda/attention.cpp cuda/cuda_backend.cpp cuda/dense_library.cpp cuda/device_memory.cpp
-  cuda/host_tables.cpp cuda/launch_counts.cpp cuda/lora.cpp cuda/pack_weight.cpp cuda/probe.cpp cuda/products.cpp)
+  cuda/host_tables.cpp cuda/launch_counts.cpp cuda/lora.cpp cuda/pack_weight.cpp cuda/probe.cpp cuda/products.cpp
+  cuda/step_graphs.cpp)
 set(realm_cuda_kernels
   cuda/attention_flash.cu cuda/attention_plain.cu cuda/attention_split.cu cuda/choose.cu
   cuda/decode_brain.cu cuda/elementwise.cu cuda/embed.cu cuda/experts.cu cuda/kv_store.cu cuda/lora.cu

@@ -29,6 +29,7 @@ Decoder::Decoder(Backend& backend, const ModelConfig& config, const ModelWeights
   memory_ = backend.allocate(static_cast<uint64_t>(floats_used_) * sizeof(float));
   floats_used_ = 0;
   lay_out_memory();  // places
+  recorder_ = backend.make_step_recorder();
 }
 
 Matrix Decoder::take(int64_t rows, int64_t cols) {
@@ -72,13 +73,23 @@ void Decoder::lay_out_memory() {
 
 void Decoder::run(const StepBatch& step, const KvStorage& cache) {
   begin(step);
+  logits_ = logits_all_.first_rows(static_cast<int64_t>(step.rows_wanted.size()));
+  if (recorder_) {
+    recorder_->run(step, cache.layers(), [&] { issue(step, cache); });
+  } else {
+    issue(step, cache);
+  }
+  backend_.check_cancelled();
+}
+
+// Everything that is computed from what begin() planned.
+void Decoder::issue(const StepBatch& step, const KvStorage& cache) {
   embed(step);
   for (int64_t i = 0; i < config_.n_layers; ++i) {
     backend_.check_cancelled();
     layer(step, cache, i);
   }
   head(step);
-  backend_.check_cancelled();
 }
 
 void Decoder::begin(const StepBatch& step) {

@@ -45,6 +45,7 @@ class Decoder {
     Matrix cos, sin;  // [max_rows, half]
   };
 
+  void issue(const StepBatch& step, const KvStorage& cache);
   void lay_out_memory();
   Matrix take(int64_t rows, int64_t cols);
   void plan_angles(const StepBatch& step);
@@ -65,7 +66,8 @@ class Decoder {
   const int64_t max_rows_, max_wanted_;
 
   std::unique_ptr<Buffer> memory_;
-  int64_t floats_used_ = 0;  // of memory_, handed out by take()
+  std::unique_ptr<StepRecorder> recorder_;  // null where a backend has none
+  int64_t floats_used_ = 0;                 // of memory_, handed out by take()
   // For max_rows_ rows each; a step uses the first T. x_ is the residual stream.
   Matrix x_, normed_, q_, k_, v_, attended_, block_, gate_, up_, positions_;
   Matrix router_, shared_, shared_logit_, expert_ids_, expert_weights_, wanted_, logits_all_;

@@ -25,7 +25,8 @@ class KvStorage {
       : KvStorage(backend, config, type, KvPages{n_pages, n_pages}) {}
 
   uint64_t bytes() const;
-  KvLayer layer(int64_t index) const;
+  KvLayer layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
+  std::span<const KvLayer> layers() const { return layers_; }
 
   // Bytes of one page in all layers without and with a sliding window.
   struct PageBytes {
@@ -34,10 +35,8 @@ class KvStorage {
   static PageBytes page_bytes(const Backend& backend, const ModelConfig& config, KvType type);
 
  private:
-  std::vector<std::unique_ptr<Buffer>> layers_;
-  std::vector<int64_t> n_pages_;  // of each layer
-  KvType type_;
-  int64_t n_kv_heads_, head_width_;
+  std::vector<std::unique_ptr<Buffer>> memory_;  // of each layer
+  std::vector<KvLayer> layers_;
 };
 
 }  // namespace realm

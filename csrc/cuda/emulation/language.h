@@ -6,6 +6,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "cuda/emulation/runtime.h"
 #include "cuda/runtime.h"
 #include "gpu/emulation/machine.h"
 
@@ -44,17 +45,16 @@ inline void __syncwarp() {
 namespace realm::simt {
 
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-            Arguments... arguments) {
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+            size_t shared_bytes, Arguments... arguments) {
   const std::tuple<Parameters...> copies{arguments...};
-  run(grid, block, shared_bytes, [&] { std::apply(kernel, copies); });
+  issue(name, [=] { run(grid, block, shared_bytes, [&] { std::apply(kernel, copies); }); });
 }
 
 }  // namespace realm::simt
 
-#define REALM_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)       \
-  do {                                                                     \
-    ::realm::cuda::check_launch(#kernel);                                  \
-    ::realm::simt::launch(kernel, grid, block, shared_bytes, __VA_ARGS__); \
-    static_cast<void>(stream);                                             \
+#define REALM_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                \
+  do {                                                                              \
+    ::realm::simt::launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__); \
+    static_cast<void>(stream);                                                      \
   } while (0)

@@ -1,9 +1,12 @@
 // The runtime over host memory: "device" pointers are host pointers that the backend above never
-// follows. Fresh memory is full of NaN.
+// follows. Fresh memory is full of NaN. A graph is a list of closures; while one is captured,
+// calls that a device refuses then are refused here.
 #include "cuda/emulation/runtime.h"
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "cuda/launch_counts.h"
@@ -18,15 +21,34 @@ DeviceState& device_state() {
 
 }  // namespace realm::simt
 
+struct CUgraphExec_st {
+  struct Launch {
+    const char* kernel;
+    std::function<void()> run;
+  };
+  std::vector<Launch> launches;
+};
+
 namespace realm::cuda {
 
 namespace {
+
+// Of this thread's capture, if one is under way.
+std::unique_ptr<CUgraphExec_st>& captured() {
+  thread_local std::unique_ptr<CUgraphExec_st> graph;
+  return graph;
+}
 
 constexpr uint64_t kAlignment = 256;  // as of cudaMalloc; the block's size stands before it
 
 void require_alive(const char* call) {
   if (simt::device_state().lost)
     fail(ErrorCode::kDevice, "CUDA: ", call, ": the emulated device was lost");
+}
+
+void require_no_capture(const char* call) {
+  require_alive(call);
+  if (captured()) fail(ErrorCode::kDevice, "CUDA: ", call, " while launches are captured");
 }
 
 }  // namespace
@@ -54,7 +76,7 @@ Stream make_stream() {
 void free_stream(Stream) noexcept {}
 
 void await_stream(Stream) {
-  require_alive("waiting for the device");
+  require_no_capture("waiting for the device");
 }
 
 MemoryState memory_state() {
@@ -64,6 +86,7 @@ MemoryState memory_state() {
 
 void* allocate_memory(uint64_t bytes) {
   auto& state = simt::device_state();
+  require_no_capture("allocating memory");
   if (bytes > state.memory_bytes - state.used_bytes) return nullptr;
   // The sanitizer's own red zone stands right behind the last byte.
   void* base = nullptr;
@@ -86,19 +109,49 @@ void free_memory(void* memory) noexcept {
 }
 
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
-  require_alive("uploading");
+  require_no_capture("uploading");
   if (bytes > 0) std::memcpy(device, host, bytes);
   ++simt::device_state().n_uploads;
 }
 
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
-  require_alive("downloading");
+  require_no_capture("downloading");
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
 void clear_memory(void* device, uint64_t bytes, Stream) {
   require_alive("clearing memory");
-  std::memset(device, 0, bytes);
+  simt::issue("clear", [=] { std::memset(device, 0, bytes); });
+}
+
+void begin_capture(Stream) {
+  require_no_capture("beginning a capture");
+  captured() = std::make_unique<CUgraphExec_st>();
+}
+
+Graph end_capture(Stream) {
+  std::unique_ptr<CUgraphExec_st> graph = std::move(captured());
+  require_alive("ending a capture");
+  if (simt::device_state().fails_captures)
+    fail(ErrorCode::kDevice, "CUDA: ending a capture: as the test wishes");
+  return graph.release();
+}
+
+void abandon_capture(Stream) noexcept {
+  captured().reset();
+}
+
+void launch_graph(Graph graph, Stream) {
+  require_no_capture("launching a graph");
+  ++simt::device_state().n_graphs_launched;
+  for (const auto& launch : graph->launches) {
+    check_launch(launch.kernel);
+    launch.run();
+  }
+}
+
+void free_graph(Graph graph) noexcept {
+  delete graph;
 }
 
 void check_launch(const char* kernel) {
@@ -110,3 +163,16 @@ void check_launch(const char* kernel) {
 }
 
 }  // namespace realm::cuda
+
+namespace realm::simt {
+
+void issue(const char* kernel, std::function<void()> launch) {
+  if (cuda::captured()) {
+    cuda::captured()->launches.push_back({kernel, std::move(launch)});
+  } else {
+    cuda::check_launch(kernel);
+    launch();
+  }
+}
+
+}  // namespace realm::simt

@@ -2,16 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace realm::simt {
 
 struct DeviceState {
   uint64_t memory_bytes = uint64_t{1} << 30;
   uint64_t used_bytes = 0;
-  uint64_t n_allocations = 0, n_launches = 0, n_uploads = 0;  // since the process began
+  // Since the process began.
+  uint64_t n_allocations = 0, n_launches = 0, n_uploads = 0, n_graphs_launched = 0;
   int fail_launch_in = 0;  // 1: the next launch fails, and the device with it; 0: none
   bool lost = false;
+  bool fails_captures = false;
 };
 DeviceState& device_state();
+
+// A launch with its arguments: runs now, or when the graph that is being captured does.
+void issue(const char* kernel, std::function<void()> launch);
 
 }  // namespace realm::simt
