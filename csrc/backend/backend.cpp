@@ -98,6 +98,15 @@ void Backend::add_lora_rows(std::span<const LoraProduct> products,
   if (!cancelled()) run_add_lora_rows(products, tokens);
 }
 
+void Backend::shortlist(Matrix logits, int64_t width, TopLogit* out) {
+  require(width >= 1 && width <= logits.cols && width <= max_shortlist(), "shortlist", "width");
+  if (logits.rows > 0) run_shortlist(logits, width, out);
+}
+
+void Backend::run_shortlist(Matrix, int64_t, TopLogit*) {
+  fail(ErrorCode::kDevice, description(), " does not list logits");
+}
+
 void Backend::add(Matrix x, Matrix y, float scale) {
   require(same_shape(x, y), "add", "shape");
   run_add(x, y, scale);

@@ -17,6 +17,7 @@
 
 #include "backend/operands.h"
 #include "backend/step_recorder.h"
+#include "backend/top_logit.h"
 
 namespace realm {
 
@@ -96,6 +97,13 @@ class Backend {
   void experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                const ExpertScratch& scratch, Matrix out);
 
+  // How long a list of a row's first logits can be; 0 where a row is read as fast as a list.
+  virtual int64_t max_shortlist() const { return 0; }
+  // The first `width` logits of each row in order of preference: larger before smaller, of equal
+  // ones the lower token first. `out`, in host memory, is [T, 1 + width]; the token of a row's
+  // first entry is how many follow: `width`, or none if the row has a NaN or an infinity. Waits.
+  void shortlist(Matrix logits, int64_t width, TopLogit* out);
+
   // While `*flag` is true, ops of this backend may return early with their outputs undefined, and
   // check_cancelled() throws kCancelled. Null: never. The flag must outlive its use.
   void watch(const std::atomic<bool>* flag) { cancelled_ = flag; }
@@ -129,6 +137,9 @@ class Backend {
   virtual void run_route(Matrix logits, bool renormalize, Routing out) = 0;
   virtual void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                            const ExpertScratch& scratch, Matrix out) = 0;
+
+  // Throws kDevice unless a backend has lists.
+  virtual void run_shortlist(Matrix logits, int64_t width, TopLogit* out);
 
   const std::atomic<bool>* cancelled_ = nullptr;
 };

@@ -56,7 +56,8 @@ std::vector<std::pair<std::string, uint64_t>> CudaBackend::path_counts() const {
                                {"steps captured", step_counts_.captured},
                                {"steps issued", step_counts_.eager},
                                {"captures failed", step_counts_.not_captured},
-                               {"graphs dropped", step_counts_.dropped}});
+                               {"graphs dropped", step_counts_.dropped},
+                               {"rows listed", rows_listed_}});
   return counts;
 }
 
@@ -177,6 +178,17 @@ void CudaBackend::run_rotate(Matrix x, int64_t head_width, RopeAngles angles) {
   on_device([&] {
     launch_rotate(x.data, x.rows, x.cols / head_width, head_width, angles_of(angles), stream_);
   });
+}
+
+void CudaBackend::run_shortlist(Matrix logits, int64_t width, TopLogit* out) {
+  on_device([&] {
+    const int64_t n = logits.rows * (1 + width);
+    auto* lists = lists_.reserve_of<TopLogit>(n);
+    launch_shortlist(logits.data, logits.rows, logits.cols, width, lists, stream_);
+    copy_to_host(out, lists, static_cast<uint64_t>(n) * sizeof(TopLogit), stream_);
+    await_stream(stream_);
+  });
+  rows_listed_ += static_cast<uint64_t>(logits.rows);
 }
 
 }  // namespace cuda

@@ -47,6 +47,7 @@ class CudaBackend final : public Backend {
   int64_t kv_page_tokens() const override;
   int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const override;
   std::unique_ptr<StepRecorder> make_step_recorder() override;
+  int64_t max_shortlist() const override { return kMaxShortlist; }
 
  private:
   friend class StepGraphs;
@@ -75,6 +76,8 @@ class CudaBackend final : public Backend {
   void run_route(Matrix logits, bool renormalize, Routing out) override;
   void run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                    const ExpertScratch& scratch, Matrix out) override;
+
+  void run_shortlist(Matrix logits, int64_t width, TopLogit* out) override;
 
   // Runs `body` with the device chosen; a device error marks the backend lost. Quantized rows are
   // then taken for stale: the op may write what they were made of. The second is for ops that write
@@ -170,7 +173,7 @@ class CudaBackend final : public Backend {
   Scratch decoded_{scratch_};    // rows of a weight for it
   Scratch tokens_{scratch_}, parts_{scratch_};
   Scratch quants_{scratch_}, quant_scales_{scratch_}, halves_{scratch_}, half_factors_{scratch_};
-  Scratch choices_{scratch_};
+  Scratch choices_{scratch_}, lists_{scratch_};
   Matrix quantized_;                    // what quants_ was made of; no data: stale
   std::vector<Matrix> integer_inputs_;  // whose quantized rows were asked for; the last kept few
   std::unique_ptr<PlannedStep> planned_[2];  // the one used last stands first
@@ -184,6 +187,7 @@ class CudaBackend final : public Backend {
   struct {
     std::atomic<uint64_t> replayed{0}, captured{0}, eager{0}, not_captured{0}, dropped{0};
   } step_counts_;
+  std::atomic<uint64_t> rows_listed_{0};
   StepGraphs* graphs_ = nullptr;  // whose step is issued now; null outside steps of decoders
 };
 

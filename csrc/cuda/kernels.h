@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "backend/kinds.h"
+#include "backend/top_logit.h"
 #include "cuda/packed_weight.h"
 #include "cuda/runtime.h"
 #include "gpu/attend_tile.h"
@@ -182,6 +183,13 @@ void launch_scatter_rows(const float* in, const int32_t* place_of, int64_t n_cho
 void launch_combine_experts(const float* in, const int32_t* place_of, const int32_t* expert,
                             const float* weight, int64_t n_rows, int64_t n_used, int64_t n_cols,
                             float* out, Stream stream);
+
+// ---- shortlist.cu: the first `width` logits of each row, up to kMaxShortlist and n_cols; `out` is
+// [T, 1 + width], where the first entry's token is how many follow: none of a row with a NaN or an
+// infinity
+constexpr int kMaxShortlist = 256;
+void launch_shortlist(const float* logits, int64_t n_rows, int64_t n_cols, int64_t width,
+                      TopLogit* out, Stream stream);
 
 // ---- choose.cu: greedy choice, the lower token on a tie; a row with a NaN gives -1
 void launch_choose_largest(const float* logits, int64_t n_rows, int64_t n_cols, int32_t* token,

@@ -6,8 +6,8 @@ set(realm_cuda_host
 set(realm_cuda_kernels
   cuda/attention_flash.cu cuda/attention_plain.cu cuda/attention_split.cu cuda/choose.cu
   cuda/decode_brain.cu cuda/elementwise.cu cuda/embed.cu cuda/experts.cu cuda/kv_store.cu cuda/lora.cu
-  cuda/matrix_half.cu cuda/matrix_quant.cu cuda/norm.cu cuda/quantize.cu cuda/vector_float.cu
-  cuda/vector_quant.cu)
+  cuda/matrix_half.cu cuda/matrix_quant.cu cuda/norm.cu cuda/quantize.cu cuda/shortlist.cu
+  cuda/vector_float.cu cuda/vector_quant.cu)
 
 # The files of the backend on the emulated device, as absolute paths in `out`; kernels are C++
 # there. To be called in the folder of the target that compiles them.

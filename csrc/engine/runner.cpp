@@ -15,38 +15,36 @@ Runner::Runner(std::shared_ptr<Model> model, RunnerOptions options, KvSpace& spa
       options_(std::move(options)),
       cache_(model_->backend(), model_->config(), options_.kv_type, options_.pages),
       decoder_(model_->backend(), model_->config(), model_->weights(), options_.max_rows,
-               options_.max_wanted) {
+               options_.max_wanted),
+      rows_(model_, options_.max_wanted) {
   const auto rows = static_cast<size_t>(options_.max_rows);
   const auto wanted = static_cast<size_t>(options_.max_wanted);
   for (auto* of_rows : {&tokens_, &positions_}) of_rows->reserve(rows);
   for (auto* spans : {&spans_, &window_spans_}) spans->reserve(rows);
   wanted_.reserve(wanted);
   first_wanted_.reserve(rows);
-  logits_.reserve(wanted * static_cast<size_t>(model_->config().n_vocab));
+  lists_.reserve(wanted);
   if (options_.poison_blocks) space.note_taken(&taken_global_, &taken_window_);
 }
 
 void Runner::run(std::span<const Work> work, const std::atomic<bool>& abandon) {
   lay_out(work);
-  logits_.resize(wanted_.size() * static_cast<size_t>(model_->config().n_vocab));
   const StepBatch step = this->step();
   {
     const auto lock = model_->lock_backend();
     poison_taken();
     const CancelWatch watch(model_->backend(), &abandon);
     decoder_.run(step, cache_);
-    if (!logits_.empty()) {
-      model_->backend().download(decoder_.logits().data, logits_.data(),
-                                 logits_.size() * sizeof(float));
-    }
+    rows_.read(decoder_.logits(), lists_);
   }
-  if (options_.after_forward) options_.after_forward(step, logits_);
+  if (options_.after_forward) options_.after_forward(step, rows_.all());
 }
 
 void Runner::lay_out(std::span<const Work> work) {
   for (auto* rows : {&tokens_, &positions_, &wanted_}) rows->clear();
   for (auto* spans : {&spans_, &window_spans_}) spans->clear();
   first_wanted_.clear();
+  lists_.clear();
   for (const Work& one : work) lay_out(one);
 }
 
@@ -64,6 +62,7 @@ void Runner::lay_out(const Work& work) {
   first_wanted_.push_back(wanted_.size());
   for (int64_t i = n - work.n_wanted; i < n; ++i) {
     wanted_.push_back(first_row + static_cast<int32_t>(i));
+    lists_.push_back(list_for(sequence));
   }
   const auto planned = static_cast<int32_t>(sequence.max_length);
   const AdapterSet* adapters = sequence.adapters.get();
@@ -72,6 +71,15 @@ void Runner::lay_out(const Work& work) {
     window_spans_.push_back(
         {first_row, n, first_pos, planned, sequence.kv.window_blocks(), adapters});
   }
+}
+
+// Of the rows of a sequence: those who ask for more than a token get whole rows.
+int64_t Runner::list_for(const Sequence& sequence) const {
+  const Speculation* speculation = sequence.speculation.get();
+  const SamplingParams& params = sequence.generation.params();
+  const bool whole = options_.hash_logits || options_.after_forward || params.logprobs ||
+                     (speculation && speculation->config.method == SpeculativeMethod::kRejection);
+  return whole ? 0 : Sampler::list_for(params, rows_.max_list());
 }
 
 void Runner::poison_taken() {
@@ -95,11 +103,6 @@ void Runner::poison(std::vector<BlockId>& blocks, bool in_window) {
   blocks.clear();
 }
 
-std::span<const float> Runner::logits(size_t wanted) const {
-  const auto n = static_cast<size_t>(model_->config().n_vocab);
-  return std::span(logits_).subspan(wanted * n, n);
-}
-
 int64_t Runner::accept(const Work& work, size_t index, Piece& piece) {
   Sequence& sequence = *work.sequence;
   const int64_t n_drafted = sequence.n_drafted();
@@ -116,13 +119,31 @@ int64_t Runner::accept(const Work& work, size_t index, Piece& piece) {
 int64_t Runner::draw(const Work& work, size_t first_wanted, Piece& piece) {
   Sequence& sequence = *work.sequence;
   for (size_t i = 0;; ++i) {
-    const std::span<const float> row = logits(first_wanted + i);
-    require_finite(row);
-    if (options_.hash_logits) sequence.logits_hash = hash_logits(sequence.logits_hash, row);
-    const Verdict verdict = this->verdict(sequence, row, i);
-    const bool goes_on = take(sequence, row, verdict.token, piece);
-    if (!goes_on || !verdict.is_draft) return static_cast<int64_t>(i) + (verdict.is_draft ? 1 : 0);
+    std::span<const float> row;  // empty where the first of its logits are enough
+    std::optional<Verdict> verdict = verdict_of_top(sequence, rows_.top(first_wanted + i), i);
+    if (!verdict) {
+      row = rows_.whole(first_wanted + i);
+      require_finite(row);
+      if (options_.hash_logits) sequence.logits_hash = hash_logits(sequence.logits_hash, row);
+      verdict = this->verdict(sequence, row, i);
+    }
+    const bool goes_on = take(sequence, row, verdict->token, piece);
+    if (!goes_on || !verdict->is_draft)
+      return static_cast<int64_t>(i) + (verdict->is_draft ? 1 : 0);
   }
+}
+
+// What the whole row would say; nothing where its first logits do not tell.
+std::optional<Verdict> Runner::verdict_of_top(const Sequence& sequence,
+                                              std::span<const TopLogit> top, size_t i) {
+  if (top.empty()) return std::nullopt;
+  const Generation& generation = sequence.generation;
+  const std::optional<int32_t> token = drawing_.sampler.sample_top(
+      top, static_cast<size_t>(model_->config().n_vocab), generation.params(),
+      TokenNoise(generation.seed(), generation.tokens().size()));
+  if (!token) return std::nullopt;
+  return i < sequence.draft.size() ? accept_coupled(*token, sequence.draft[i])
+                                   : Verdict{*token, false};
 }
 
 // What stands after the first i guesses.

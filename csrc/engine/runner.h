@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/logit_rows.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculative/judge.h"
@@ -52,26 +53,29 @@ class Runner {
  private:
   void lay_out(std::span<const Work> work);
   void lay_out(const Work& work);
+  int64_t list_for(const Sequence& sequence) const;
   StepBatch step() const { return {tokens_, positions_, spans_, wanted_, window_spans_}; }
   void poison_taken();
   void poison(std::vector<BlockId>& blocks, bool in_window);
   int64_t draw(const Work& work, size_t first_wanted, Piece& piece);
+  std::optional<Verdict> verdict_of_top(const Sequence& sequence, std::span<const TopLogit> top,
+                                        size_t i);
   Verdict verdict(const Sequence& sequence, std::span<const float> logits, size_t i);
   bool take(Sequence& sequence, std::span<const float> logits, int32_t token, Piece& piece);
-  std::span<const float> logits(size_t wanted) const;
 
   const std::shared_ptr<Model> model_;
   const RunnerOptions options_;
   KvStorage cache_;
   Decoder decoder_;
   Drawing drawing_;
+  LogitRows rows_;
   std::vector<BlockId> taken_global_, taken_window_;  // since the last step, to be poisoned
 
   // Of the present step.
   std::vector<int32_t> tokens_, positions_, wanted_;
   std::vector<SequenceSpan> spans_, window_spans_;
   std::vector<size_t> first_wanted_;  // of each work
-  std::vector<float> logits_;         // [rows wanted, V]
+  std::vector<int64_t> lists_;        // of each row wanted, how many of its logits: LogitRows
 };
 
 }  // namespace realm

@@ -65,6 +65,11 @@ int32_t greedy(std::span<const float> row, float largest) {
   return static_cast<int32_t>(std::find(row.begin(), row.end(), largest) - row.begin());
 }
 
+// Whether min_p keeps none of the logits up to this one, and nothing before it asks for their mass.
+bool all_below_go(float logit, const SamplingParams& params, const Scale& scale) {
+  return params.top_p >= 1 && params.min_p > 0 && scale(logit) < portable_log(params.min_p);
+}
+
 // Whether the Gumbel noise of `uniform` surely stays below `lead`. It exceeds `lead` only where
 // -ln u < e^-lead, and 1 - u <= -ln u, e^-lead <= (1 + lead / 8)^-8: where both bounds are close to
 // equality, u is near 1 and the lead near 0, this is far from true, so rounding cannot matter. It
@@ -116,9 +121,35 @@ std::span<const float> Sampler::adjusted(const SampleRow& row) {
 Scale Sampler::filter(std::span<const float> logits, const SamplingParams& params, float largest) {
   const Scale scale{largest, params.temperature};
   select_top_k(logits, static_cast<size_t>(params.top_k), candidates_);
+  filter_candidates(params, scale);
+  return scale;
+}
+
+void Sampler::filter_candidates(const SamplingParams& params, const Scale& scale) {
   keep_top_p(candidates_, scale, params.top_p);
   keep_min_p(candidates_, scale, params.min_p);
-  return scale;
+}
+
+int64_t Sampler::list_for(const SamplingParams& params, int64_t most) {
+  if (has_penalties(params) || !params.logit_bias.empty()) return 0;
+  if (params.temperature == 0) return std::min<int64_t>(1, most);
+  if (params.top_k > 0 && params.top_k <= most) return params.top_k;
+  return params.top_p >= 1 && params.min_p > 0 ? most : 0;
+}
+
+std::optional<int32_t> Sampler::sample_top(std::span<const TopLogit> top, size_t n_vocab,
+                                           const SamplingParams& params, TokenNoise noise) {
+  if (has_penalties(params) || !params.logit_bias.empty()) return std::nullopt;
+  if (params.temperature == 0) return top.front().token;
+  const Scale scale{top.front().logit, params.temperature};
+  const auto top_k = static_cast<size_t>(params.top_k);
+  const bool has_top_k = top.size() == n_vocab || (top_k > 0 && top_k <= top.size());
+  if (!has_top_k && !all_below_go(top.back().logit, params, scale)) return std::nullopt;
+  candidates_.clear();
+  const size_t n = top_k > 0 ? std::min(top_k, top.size()) : top.size();
+  for (const TopLogit& one : top.first(n)) candidates_.push_back({one.logit, one.token});
+  filter_candidates(params, scale);
+  return draw(candidates_, scale, noise);
 }
 
 int32_t Sampler::sample(const SampleRow& row, TokenNoise noise) {

@@ -10,9 +10,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "backend/top_logit.h"
 #include "base/counter_rng.h"
 #include "engine/candidates.h"
 #include "engine/token_history.h"
@@ -39,6 +41,15 @@ class Sampler {
   // forbidden.
   int32_t sample(const SampleRow& row, TokenNoise noise);
 
+  // What sample() draws, from the first of a row's logits in order of preference; `top` is not
+  // empty, and the row has `n_vocab`, all finite. Nothing where these do not tell.
+  std::optional<int32_t> sample_top(std::span<const TopLogit> top, size_t n_vocab,
+                                    const SamplingParams& params, TokenNoise noise);
+
+  // How long a list sample_top() needs at least, of the `most` it could get; 0 for the whole row.
+  // Where the mass of min_p alone decides, the list may prove short all the same.
+  static int64_t list_for(const SamplingParams& params, int64_t most);
+
   // The same filters, without the draw; a single token when the temperature is 0. Throws as
   // sample().
   void distribution(const SampleRow& row, Distribution& out);
@@ -46,6 +57,7 @@ class Sampler {
  private:
   std::span<const float> adjusted(const SampleRow& row);
   Scale filter(std::span<const float> logits, const SamplingParams& params, float largest);
+  void filter_candidates(const SamplingParams& params, const Scale& scale);
 
   std::vector<float> adjusted_;  // [V], when penalties or bias change the row
   std::vector<Candidate> candidates_;

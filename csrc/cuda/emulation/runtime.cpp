@@ -116,6 +116,7 @@ void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
 
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
   require_no_capture("downloading");
+  simt::device_state().bytes_downloaded += bytes;
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 

@@ -11,6 +11,7 @@ struct DeviceState {
   uint64_t used_bytes = 0;
   // Since the process began.
   uint64_t n_allocations = 0, n_launches = 0, n_uploads = 0, n_graphs_launched = 0;
+  uint64_t bytes_downloaded = 0;
   int fail_launch_in = 0;  // 1: the next launch fails, and the device with it; 0: none
   bool lost = false;
   bool fails_captures = false;
