@@ -20,7 +20,7 @@ class StepGraphs final : public StepRecorder {
  public:
   static constexpr size_t kMaxGraphs = 32;    // the one used longest ago goes
   static constexpr size_t kMaxSeen = 64;      // forms that have no graph
-  static constexpr int64_t kMaxRows = 256;    // above, kernels take longer than their launches
+  static constexpr int64_t kMaxRows = 128;    // above, kernels take longer than their launches
   static constexpr int64_t kLeastTiles = 16;  // of a rounded number, pages as well
 
   explicit StepGraphs(CudaBackend& backend) : backend_(backend) {}
