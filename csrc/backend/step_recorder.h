@@ -17,11 +17,12 @@ class StepRecorder {
   virtual ~StepRecorder() = default;
 
   // Computes a step whose ops `issue` issues, by calling it or by running again what an earlier
-  // call issued. `issue` may read of the step what StepBatch names and nothing else that changes
-  // between two steps with as many rows, as many wanted, over the same cache. Throws what ops
-  // throw.
+  // call issued. `adapters` is empty for a step of the base alone, and else equal for two steps
+  // only if the same adapters, still there, stand on the same rows and the same of those wanted.
+  // `issue` may read of the step what StepBatch names and nothing else that changes between two
+  // steps with as many rows, as many wanted, these adapters and this cache. Throws what ops throw.
   virtual void run(const StepBatch& step, std::span<const KvLayer> cache,
-                   const std::function<void()>& issue) = 0;
+                   std::span<const uint64_t> adapters, const std::function<void()>& issue) = 0;
 };
 
 }  // namespace realm

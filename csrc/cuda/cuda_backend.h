@@ -143,6 +143,7 @@ class CudaBackend final : public Backend {
     LoraTables tables;
     float* coefficients;
   };
+  const std::byte* put_table(std::span<const std::byte> table);
   LoraWork upload_lora(const gpu::LoraPlan& plan, const int32_t* parts);
   RowGroupsOnDevice group_rows(std::span<const ExpertLora> lora, int64_t n_rows);
   void add_expert_lora(std::span<const ExpertLora> lora,

@@ -22,6 +22,12 @@ void append(std::vector<std::byte>& bytes, const std::vector<T>& items) {
 
 }  // namespace
 
+const std::byte* CudaBackend::put_table(std::span<const std::byte> table) {
+  if (is_capturing()) return graphs_->keep_table(table);
+  if (graphs_) graphs_->note_table(table);
+  return tables_.put(table, stream_);
+}
+
 CudaBackend::LoraWork CudaBackend::upload_lora(const gpu::LoraPlan& plan, const int32_t* parts) {
   lora_bytes_.clear();
   append(lora_bytes_, plan.tasks);
@@ -29,7 +35,7 @@ CudaBackend::LoraWork CudaBackend::upload_lora(const gpu::LoraPlan& plan, const 
   append(lora_bytes_, plan.links);
   append(lora_bytes_, plan.chains);
   append(lora_bytes_, plan.rows);  // last: the others are multiples of 8 bytes
-  const std::byte* next = tables_.put(lora_bytes_, stream_);
+  const std::byte* next = put_table(lora_bytes_);
   const auto take = [&]<class T>(const std::vector<T>& items) {
     const auto* at = reinterpret_cast<const T*>(next);
     next += items.size() * sizeof(T);
@@ -72,8 +78,7 @@ RowGroupsOnDevice CudaBackend::group_rows(std::span<const ExpertLora> lora, int6
   if (lora.empty()) return {nullptr, 1};
   lora_.begin_experts(lora, n_rows);
   const auto groups = std::as_bytes(lora_.groups().group_of_row());
-  return {reinterpret_cast<const int32_t*>(tables_.put(groups, stream_)),
-          lora_.groups().n_groups()};
+  return {reinterpret_cast<const int32_t*>(put_table(groups)), lora_.groups().n_groups()};
 }
 
 // What adapters add to parts of the experts that share the input `in`, a row for each ordered

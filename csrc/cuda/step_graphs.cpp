@@ -30,8 +30,8 @@ bool arrays_overlap(const StepBatch& step) {
          overlap(step.positions, step.rows_wanted);
 }
 
-bool has_adapters(const StepBatch& step) {
-  return std::ranges::any_of(step.spans, [](const SequenceSpan& span) { return span.adapters; });
+constexpr uint64_t table_room(uint64_t bytes) {
+  return (bytes + 15) / 16 * 16;
 }
 
 // Sets a flag for as long as this lives.
@@ -42,6 +42,16 @@ class Raised {
 
  private:
   bool& flag_;
+};
+
+// Names whose step the backend issues for as long as this lives.
+class Issuing {
+ public:
+  Issuing(StepGraphs*& place, StepGraphs* graphs) : place_(place) { place_ = graphs; }
+  ~Issuing() { place_ = nullptr; }
+
+ private:
+  StepGraphs*& place_;
 };
 
 }  // namespace
@@ -55,12 +65,12 @@ int64_t StepGraphs::rounded(int64_t n) {
 }
 
 void StepGraphs::run(const StepBatch& step, std::span<const KvLayer> cache,
-                     const std::function<void()>& issue) {
+                     std::span<const uint64_t> adapters, const std::function<void()>& issue) {
   step_ = &step;
-  if (!lay_out(step, cache)) return issue_eagerly(issue);
+  if (!lay_out(step, cache, adapters)) return issue_eagerly(issue);
   drop_if_memory_moved();
   Entry* entry = find();
-  if (!entry) return issue_first(step, cache, issue);
+  if (!entry) return issue_first(step, cache, adapters, issue);
   if (entry->is_refused) return issue_eagerly(issue);
   entry->last_used = ++clock_;
   if (!entry->graph) capture(*entry, issue);
@@ -74,25 +84,24 @@ void StepGraphs::run(const StepBatch& step, std::span<const KvLayer> cache,
 
 // The form is known once it is known which tiles the layers need.
 void StepGraphs::issue_first(const StepBatch& step, std::span<const KvLayer> cache,
+                             std::span<const uint64_t> adapters,
                              const std::function<void()>& issue) {
   const size_t n_kinds = kinds_.size();
   reserve_words();
   issue_eagerly(issue);
-  if (kinds_.size() > n_kinds && !lay_out(step, cache)) return;
+  if (kinds_.size() > n_kinds && !lay_out(step, cache, adapters)) return;
   forget_oldest(false, kMaxSeen - 1);
-  entries_.push_back({form_, nullptr, false, ++clock_});
+  entries_.push_back({.form = form_,
+                      .table_bytes = table_bytes_,
+                      .is_refused = table_bytes_ > kMaxTableBytes,
+                      .last_used = ++clock_});
 }
 
 void StepGraphs::issue_eagerly(const std::function<void()>& issue) {
   ++backend_.step_counts_.eager;
-  backend_.graphs_ = this;
-  try {
-    issue();
-  } catch (...) {
-    backend_.graphs_ = nullptr;
-    throw;
-  }
-  backend_.graphs_ = nullptr;
+  table_bytes_ = 0;
+  const Issuing issuing(backend_.graphs_, this);
+  issue();
 }
 
 void StepGraphs::replay(Entry& entry) {
@@ -105,29 +114,40 @@ void StepGraphs::replay(Entry& entry) {
 // Leaves the entry with a graph, or refused.
 void StepGraphs::capture(Entry& entry, const std::function<void()>& issue) {
   upload_words();
+  if (entry.table_bytes > 0) {
+    entry.tables = backend_.on_device(
+        [&] { return std::make_unique<DeviceBuffer>(backend_.device_, entry.table_bytes); });
+  }
+  tables_.clear();
+  room_ = entry.tables.get();
   entry.is_refused = true;
-  backend_.graphs_ = this;
   try {
-    const Raised capturing(is_capturing_), frozen(backend_.scratch_.is_frozen);
-    begin_capture(backend_.stream_);
-    issue();
-    entry.graph = end_capture(backend_.stream_);
-    entry.is_refused = false;
-    ++backend_.step_counts_.captured;
+    entry.graph = captured(issue);
   } catch (const Error& error) {
-    abandon_capture(backend_.stream_);
-    ++backend_.step_counts_.not_captured;
-    backend_.graphs_ = nullptr;
     if (error.code() == ErrorCode::kCancelled) {
       entry.is_refused = false;
       throw;
     }
+    ++backend_.step_counts_.not_captured;
+    entry.tables.reset();
+    return;
+  }
+  entry.is_refused = false;
+  ++backend_.step_counts_.captured;
+  if (!tables_.empty()) backend_.upload(tables_.data(), room_->data(), tables_.size());
+}
+
+Graph StepGraphs::captured(const std::function<void()>& issue) {
+  const Issuing issuing(backend_.graphs_, this);
+  const Raised capturing(is_capturing_), frozen(backend_.scratch_.is_frozen);
+  try {
+    begin_capture(backend_.stream_);
+    issue();
+    return end_capture(backend_.stream_);
   } catch (...) {
     abandon_capture(backend_.stream_);
-    backend_.graphs_ = nullptr;
     throw;
   }
-  backend_.graphs_ = nullptr;
 }
 
 // ---- the form of a step, and what its kernels read of it
@@ -137,8 +157,9 @@ bool StepGraphs::in_window(const StepBatch& step) const {
 }
 
 // False for a step that no graph is kept of.
-bool StepGraphs::lay_out(const StepBatch& step, std::span<const KvLayer> cache) {
-  if (step.n_rows() > kMaxRows || has_adapters(step) || arrays_overlap(step)) return false;
+bool StepGraphs::lay_out(const StepBatch& step, std::span<const KvLayer> cache,
+                         std::span<const uint64_t> adapters) {
+  if (step.n_rows() > kMaxRows || arrays_overlap(step)) return false;
   words_.clear();
   form_ = {step.n_rows(), static_cast<int64_t>(step.rows_wanted.size()),
            static_cast<int64_t>(step.window_spans.size() > 0)};
@@ -146,6 +167,8 @@ bool StepGraphs::lay_out(const StepBatch& step, std::span<const KvLayer> cache) 
     form_.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(layer.data)));
     form_.push_back(static_cast<int64_t>(layer.type));
   }
+  form_.push_back(std::ssize(adapters));
+  form_.insert(form_.end(), adapters.begin(), adapters.end());
   tokens_ = append(step.tokens, std::ssize(step.tokens));
   positions_ = append(step.positions, std::ssize(step.positions));
   wanted_ = append(step.rows_wanted, std::ssize(step.rows_wanted));
@@ -254,6 +277,19 @@ CudaBackend::Tiles StepGraphs::tiles_of(const StepBatch& step,
   return tiles;
 }
 
+void StepGraphs::note_table(std::span<const std::byte> table) {
+  table_bytes_ += table_room(table.size());
+}
+
+const std::byte* StepGraphs::keep_table(std::span<const std::byte> table) {
+  const size_t at = tables_.size(), end = at + table_room(table.size());
+  if (!room_ || end > room_->bytes())
+    fail(ErrorCode::kInternal, "a step's tables are larger than they were when it was issued");
+  tables_.resize(end);
+  std::ranges::copy(table, tables_.begin() + static_cast<ptrdiff_t>(at));
+  return room_->data() + at;
+}
+
 // ---- which graphs there are
 
 StepGraphs::Entry* StepGraphs::find() {
@@ -290,6 +326,7 @@ void StepGraphs::drop_graphs() {
     if (!entry.graph) continue;
     free_graph(entry.graph);
     entry.graph = nullptr;
+    entry.tables.reset();
     ++backend_.step_counts_.dropped;
   }
 }

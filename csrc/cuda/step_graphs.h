@@ -18,10 +18,11 @@ namespace realm::cuda {
 
 class StepGraphs final : public StepRecorder {
  public:
-  static constexpr size_t kMaxGraphs = 32;    // the one used longest ago goes
-  static constexpr size_t kMaxSeen = 64;      // forms that have no graph
-  static constexpr int64_t kMaxRows = 128;    // above, kernels take longer than their launches
-  static constexpr int64_t kLeastTiles = 16;  // of a rounded number, pages as well
+  static constexpr size_t kMaxGraphs = 32;  // the one used longest ago goes
+  static constexpr size_t kMaxSeen = 64;    // forms that have no graph
+  static constexpr int64_t kMaxRows = 128;  // above, kernels take longer than their launches
+  static constexpr uint64_t kMaxTableBytes = 8 << 20;  // of a graph
+  static constexpr int64_t kLeastTiles = 16;           // of a rounded number, pages as well
 
   explicit StepGraphs(CudaBackend& backend) : backend_(backend) {}
   ~StepGraphs() override;
@@ -29,7 +30,7 @@ class StepGraphs final : public StepRecorder {
   StepGraphs& operator=(const StepGraphs&) = delete;
 
   void run(const StepBatch& step, std::span<const KvLayer> cache,
-           const std::function<void()>& issue) override;
+           std::span<const uint64_t> adapters, const std::function<void()>& issue) override;
 
   static int64_t rounded(int64_t n);
 
@@ -42,12 +43,18 @@ class StepGraphs final : public StepRecorder {
   const int32_t* words_of(std::span<const int32_t> words) const;
   StepRows rows_of(const StepBatch& step) const;
   CudaBackend::Tiles tiles_of(const StepBatch& step, const gpu::TileOptions& options) const;
+  // Tables that ops make of the step's adapters: how much there is of them is noted while a step is
+  // issued op by op, and of a captured step they lie in its graph's own memory.
+  void note_table(std::span<const std::byte> table);
+  const std::byte* keep_table(std::span<const std::byte> table);
 
  private:
   using Form = std::vector<int64_t>;
   struct Entry {
     Form form;
-    Graph graph = nullptr;    // null: issued op by op so far
+    Graph graph = nullptr;  // null: issued op by op so far
+    uint64_t table_bytes = 0;
+    std::unique_ptr<DeviceBuffer> tables = nullptr;
     bool is_refused = false;  // and for good
     uint64_t last_used = 0;
   };
@@ -63,7 +70,8 @@ class StepGraphs final : public StepRecorder {
   };
 
   bool in_window(const StepBatch& step) const;
-  bool lay_out(const StepBatch& step, std::span<const KvLayer> cache);
+  bool lay_out(const StepBatch& step, std::span<const KvLayer> cache,
+               std::span<const uint64_t> adapters);
   size_t append(std::span<const int32_t> words, int64_t room);
   size_t append_rows(const StepBatch& step);
   bool append_tiles(const StepBatch& step, const TileKind& kind);
@@ -74,9 +82,10 @@ class StepGraphs final : public StepRecorder {
   Entry* find();
   void forget_oldest(bool with_graph, size_t most);
   void issue_first(const StepBatch& step, std::span<const KvLayer> cache,
-                   const std::function<void()>& issue);
+                   std::span<const uint64_t> adapters, const std::function<void()>& issue);
   void issue_eagerly(const std::function<void()>& issue);
   void capture(Entry& entry, const std::function<void()>& issue);
+  Graph captured(const std::function<void()>& issue);
   void replay(Entry& entry);
 
   CudaBackend& backend_;
@@ -93,6 +102,9 @@ class StepGraphs final : public StepRecorder {
   size_t tokens_ = 0, positions_ = 0, wanted_ = 0, rows_[2] = {};
   std::vector<std::vector<SplitPlace>> tiles_;  // of each kind
   Form form_;
+  uint64_t table_bytes_ = 0;       // of the step's tables so far
+  DeviceBuffer* room_ = nullptr;   // while capturing: where they will lie
+  std::vector<std::byte> tables_;  // and what
 };
 
 }  // namespace realm::cuda

@@ -16,7 +16,9 @@ Sha256Digest AdapterSet::identity_of(const std::vector<Member>& members) {
 
 AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base,
                        const std::vector<AdapterSite>& sites, Backend& backend)
-    : members_(std::move(members)), identity_(identity_of(members_)) {
+    : members_(std::move(members)),
+      identity_(identity_of(members_)),
+      serial_(backend.next_serial()) {
   lora::ScaledAdapters adapters;
   std::map<std::pair<SiteId, int64_t>, std::vector<float>> factors;
   for (const Member& member : members_) {

@@ -30,6 +30,8 @@ class AdapterSet {
 
   const std::vector<Member>& members() const { return members_; }
   const Sha256Digest& identity() const { return identity_; }
+  // Of this set alone: another one with equal adapters, made later, has another.
+  uint64_t serial() const { return serial_; }
 
   // What DoRA multiplies the base's outputs with: 1 + the sum of scale * (gain - 1). Null where no
   // member is DoRA.
@@ -38,6 +40,7 @@ class AdapterSet {
  private:
   std::vector<Member> members_;
   Sha256Digest identity_;
+  uint64_t serial_;
   std::map<std::pair<SiteId, int64_t>, std::unique_ptr<Buffer>> rescale_;
 };
 

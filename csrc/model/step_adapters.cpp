@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/adapter_set.h"
+
 namespace realm {
 
 void StepAdapters::plan(const StepBatch& step) {
@@ -22,6 +24,13 @@ void StepAdapters::plan(const StepBatch& step) {
     auto one = std::ranges::lower_bound(wanted, span.first_row);
     for (; one != wanted.end() && *one < span.first_row + span.n_rows; ++one) {
       segment_of(wanted_, span.adapters).rows.push_back(static_cast<int32_t>(one - wanted.begin()));
+    }
+  }
+  form_.clear();
+  for (const auto* segments : {&rows_, &wanted_}) {
+    for (const AdapterSegment& segment : *segments) {
+      form_.insert(form_.end(), {segment.set->serial(), segment.rows.size()});
+      form_.insert(form_.end(), segment.rows.begin(), segment.rows.end());
     }
   }
 }

@@ -21,9 +21,12 @@ class StepAdapters {
   std::span<const AdapterSegment> rows() const { return rows_; }
   // The same in terms of the rows wanted: 0 is the first of them.
   std::span<const AdapterSegment> wanted() const { return wanted_; }
+  // Equal for two steps only if the same sets, not merely equal ones, stand on the same rows.
+  std::span<const uint64_t> form() const { return form_; }
 
  private:
   std::vector<AdapterSegment> rows_, wanted_;
+  std::vector<uint64_t> form_;
 };
 
 // Calls use(first, n) for every run of successive rows.

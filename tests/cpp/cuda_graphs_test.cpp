@@ -16,7 +16,9 @@
 #include "cuda/emulation/runtime.h"
 #include "cuda/step_graphs.h"
 #include "gguf/reader.h"
+#include "lora/adapter_source.h"
 #include "model/decoder.h"
+#include "model/model.h"
 
 using namespace realm;
 using test::Floats;
@@ -36,6 +38,11 @@ struct Device {
   }
 };
 
+uint64_t count_of(const Backend& backend, const std::string& path) {
+  const auto counts = backend.path_counts();
+  return std::map<std::string, uint64_t>(counts.begin(), counts.end()).at(path);
+}
+
 struct Loaded {
   std::shared_ptr<const gguf::GgufFile> file;
   ModelConfig config;
@@ -48,11 +55,7 @@ struct Loaded {
         backend(make_cuda_backend(0, deterministic)),
         weights(load_weights(file, config, *backend, {})) {}
 
-  uint64_t count(const std::string& path) const {
-    for (const auto& [name, n] : backend->path_counts())
-      if (name == path) return n;
-    fail(ErrorCode::kInternal, "no path ", path);
-  }
+  uint64_t count(const std::string& path) const { return count_of(*backend, path); }
 };
 
 struct Part {
@@ -71,14 +74,12 @@ Tokens shuffled_pages(unsigned seed) {
 // as in an engine.
 class Travel {
  public:
-  Travel(Loaded& on, KvType type)
-      : on_(on),
-        cache_(*on.backend, on.config, type, {kPages, kPages}),
-        other_cache_(*on.backend, on.config, type, {kPages, kPages}),
-        decoder_(*on.backend, on.config, on.weights, 80, 24) {}
+  Travel(Loaded& on, KvType type) : Travel(*on.backend, on.config, on.weights, type) {}
+  Travel(Model& on, KvType type) : Travel(on.backend(), on.config(), on.weights(), type) {}
 
   bool in_pieces = false, in_other_cache = false, page_lists_vary = false;
   size_t most_wanted = 24;
+  const AdapterSet* adapters[kSequences] = {};
 
   // The logits of the last rows of the first parts.
   Floats run(const std::vector<Part>& parts, const std::atomic<bool>* cancel = nullptr) {
@@ -87,28 +88,36 @@ class Travel {
     for (const auto& [sequence, n] : parts) {
       const auto row = static_cast<int32_t>(tokens.size());
       const int32_t at = done_[sequence];
-      spans.push_back({row, n, at, 96, pages_of(pages_, sequence)});
-      window_spans.push_back({row, n, at, 96, pages_of(window_pages_, sequence)});
+      const AdapterSet* set = adapters[sequence];
+      spans.push_back({row, n, at, 96, pages_of(pages_, sequence), set});
+      window_spans.push_back({row, n, at, 96, pages_of(window_pages_, sequence), set});
       for (int32_t pos = at; pos < at + n; ++pos) {
         tokens.push_back(static_cast<int32_t>((static_cast<int64_t>(sequence) * 11 + pos * 7) %
-                                              on_.config.n_vocab));
+                                              config_.n_vocab));
         positions.push_back(pos);
       }
       if (wanted.size() < most_wanted) wanted.push_back(row + n - 1);
     }
     StepBatch step{tokens, positions, spans, wanted};
-    if (on_.config.window > 0) step.window_spans = window_spans;
-    const CancelWatch watch(*on_.backend, cancel);
+    if (config_.window > 0) step.window_spans = window_spans;
+    const CancelWatch watch(backend_, cancel);
     compute(step);
     for (const auto& [sequence, n] : parts) done_[sequence] += n;
-    Floats logits(wanted.size() * static_cast<size_t>(on_.config.n_vocab));
-    on_.backend->download(decoder_.logits().data, logits.data(), logits.size() * sizeof(float));
+    Floats logits(wanted.size() * static_cast<size_t>(config_.n_vocab));
+    backend_.download(decoder_.logits().data, logits.data(), logits.size() * sizeof(float));
     return logits;
   }
   void forget_last(size_t sequence, int32_t n) { done_[sequence] -= n; }
   int32_t done(size_t sequence) const { return done_[sequence]; }
 
  private:
+  Travel(Backend& backend, const ModelConfig& config, const ModelWeights& weights, KvType type)
+      : backend_(backend),
+        config_(config),
+        cache_(backend, config, type, {kPages, kPages}),
+        other_cache_(backend, config, type, {kPages, kPages}),
+        decoder_(backend, config, weights, 80, 24) {}
+
   // Three to a sequence; where they vary, at times many more that it has no tokens for yet.
   std::span<const int32_t> pages_of(const Tokens& pages, size_t sequence) const {
     const size_t first = 3 * sequence, n = page_lists_vary && done_[sequence] % 3 == 0 ? 27 : 3;
@@ -120,11 +129,12 @@ class Travel {
     if (!in_pieces) return decoder_.run(step, cache);
     decoder_.begin(step);
     decoder_.embed(step);
-    for (int64_t i = 0; i < on_.config.n_layers; ++i) decoder_.layer(step, cache, i);
+    for (int64_t i = 0; i < config_.n_layers; ++i) decoder_.layer(step, cache, i);
     decoder_.head(step);
   }
 
-  Loaded& on_;
+  Backend& backend_;
+  const ModelConfig& config_;
   const KvStorage cache_, other_cache_;
   Decoder decoder_;
   int32_t done_[kSequences] = {};
@@ -140,8 +150,7 @@ bool same_bits(const Floats& a, const Floats& b) {
 struct Twins {
   Travel ours, theirs;
 
-  explicit Twins(Loaded& model, KvType type = KvType::kF16)
-      : ours(model, type), theirs(model, type) {
+  explicit Twins(auto& model, KvType type = KvType::kF16) : ours(model, type), theirs(model, type) {
     theirs.in_pieces = true;
   }
   void step(const std::vector<Part>& parts, const char* what = "") {
@@ -295,6 +304,38 @@ TEST(a_device_that_is_lost_in_a_graph_fails_the_step_and_stays_lost) {
   EXPECT(test::contains(text, "was lost"));
 }
 
+TEST(adapters_on_the_same_rows_are_one_form_and_others_are_another) {
+  const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf");
+  const auto model = Model::load(file, {.device = "cuda", .n_threads = 1});
+  const auto load = [&](const char* name) {
+    const std::string path = concat(REALM_GOLDEN_DIR "/arch/qwen3/adapters/", name);
+    model->adapters().load(name, lora::open_adapter(path), true);
+    return model->adapters().set_of({{name, 0.5f}});
+  };
+  const auto count = [&](const char* path) { return count_of(model->backend(), path); };
+  auto all_linear = load("all-linear"), dora = load("dora");
+  Twins twins(*model);
+  const auto run = [&](const AdapterSet* first, const AdapterSet* second, const char* what) {
+    for (Travel* one : {&twins.ours, &twins.theirs}) {
+      one->adapters[0] = first;
+      one->adapters[1] = second;
+    }
+    for (int i = 0; i < 3; ++i) twins.step({{0, 1}, {1, 1}, {2, 1}}, what);
+  };
+  run(all_linear.get(), dora.get(), "with adapters");
+  EXPECT_EQ(count("steps captured"), 1u);
+  EXPECT_EQ(count("steps replayed"), 2u);
+  run(dora.get(), all_linear.get(), "with the adapters of the other");
+  run(nullptr, all_linear.get(), "with one");
+  EXPECT_EQ(count("steps captured"), 3u);
+  all_linear.reset();
+  all_linear = load("all-linear");  // the same, elsewhere
+  run(dora.get(), all_linear.get(), "that were loaded anew");
+  EXPECT_EQ(count("steps captured"), 4u);
+  EXPECT_EQ(count("steps replayed"), 8u);
+  EXPECT_EQ(count("captures failed"), 0u);
+}
+
 TEST(steps_whose_arrays_overlap_are_issued) {
   Loaded model("forward/llama-biases");
   const KvStorage cache(*model.backend, model.config, KvType::kF16, kPages);
@@ -321,16 +362,13 @@ struct Lookup {
   bool run(const Tokens& tokens) {
     const StepBatch step{tokens, {}, {}, {}};
     const Matrix rows = out.first_rows(std::ssize(tokens));
-    recorder->run(step, {}, [&] { device.backend->embed(*table, tokens, 1.0f, rows); });
+    recorder->run(step, {}, {}, [&] { device.backend->embed(*table, tokens, 1.0f, rows); });
     const Floats got = device.read(rows);
     for (size_t i = 0; i < got.size(); ++i)
       if (got[i] != values[static_cast<size_t>(tokens[i / 32]) * 32 + i % 32]) return false;
     return true;
   }
-  uint64_t count(const std::string& path) const {
-    const auto counts = device.backend->path_counts();
-    return std::map<std::string, uint64_t>(counts.begin(), counts.end()).at(path);
-  }
+  uint64_t count(const std::string& path) const { return count_of(*device.backend, path); }
 };
 
 }  // namespace
@@ -361,7 +399,7 @@ TEST(ops_that_read_words_of_elsewhere_are_not_captured) {
   const Tokens tokens{1, 2, 3}, others{4, 5, 6};
   const StepBatch step{tokens, {}, {}, {}};
   for (int i = 0; i < 4; ++i) {
-    lookup.recorder->run(step, {}, [&] {
+    lookup.recorder->run(step, {}, {}, [&] {
       lookup.device.backend->embed(*lookup.table, others, 1.0f, lookup.out.first_rows(3));
     });
     EXPECT_EQ(lookup.device.read(lookup.out.first_rows(3))[0], lookup.values[4 * 32]);
