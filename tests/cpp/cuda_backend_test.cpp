@@ -66,7 +66,11 @@ TEST(decoding_with_adapters_allocates_nothing_and_uploads_no_plan_again) {
     return device_state().n_uploads - before;
   };
   const Tokens prompt{1, 2, 3, 4, 5, 6, 7};
+  device_state().fails_captures = true;  // so that steps are issued op by op
   const uint64_t first_prompt = uploads(prompt), first = uploads({8});
+  uploads(prompt);  // which tries a capture, as the next one does
+  uploads({8});
+  device_state().fails_captures = false;
   const uint64_t n_allocations = device_state().n_allocations;
   // A layer has four inputs, each with a plan.
   const auto n_plans = static_cast<uint64_t>(4 * model->config().n_layers);
