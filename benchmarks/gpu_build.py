@@ -36,10 +36,8 @@ def architecture() -> str:
     return f"{number}a-real" if number == "90" else f"{number}-real"
 
 
-def configure(device: str, emulated: bool, arch: str | None) -> list[str]:
+def configure(device: str, emulated: bool, arch: str | None, pybind11_dir: str) -> list[str]:
     """CMake's arguments."""
-    import pybind11
-
     flags = {
         "CMAKE_BUILD_TYPE": "Release",
         "REALM_BUILD_PYTHON": "ON",
@@ -49,7 +47,7 @@ def configure(device: str, emulated: bool, arch: str | None) -> list[str]:
         "REALM_METAL": "OFF",
         "Python_EXECUTABLE": sys.executable,
         "PYTHON_EXECUTABLE": sys.executable,
-        "pybind11_DIR": pybind11.get_cmake_dir(),
+        "pybind11_DIR": pybind11_dir,
     }
     if device in ("cuda", "metal"):
         flags[f"REALM_{device.upper()}"] = "EMULATED" if emulated else "ON"
@@ -61,7 +59,10 @@ def configure(device: str, emulated: bool, arch: str | None) -> list[str]:
 def build(device: str, emulated: bool, arch: str | None = None, jobs: int | None = None) -> float:
     """Minutes that it took; raises CalledProcessError with what went wrong on the terminal."""
     began = time.perf_counter()
-    command = ["cmake", "-S", str(ROOT), "-B", str(FOLDER), *configure(device, emulated, arch)]
+    import pybind11
+
+    options = configure(device, emulated, arch, pybind11.get_cmake_dir())
+    command = ["cmake", "-S", str(ROOT), "-B", str(FOLDER), *options]
     subprocess.run(command, check=True)
     targets = ["_core", "gpu_kernels", *([] if emulated else suites(device))]
     jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 8

@@ -103,10 +103,10 @@ def test_what_pytest_says_becomes_a_number_or_a_place_to_look(
 
 
 def test_the_build_names_the_device_and_its_suites_alone():
-    cuda = gpu_build.configure("cuda", False, "90a-real")
+    cuda = gpu_build.configure("cuda", False, "90a-real", "somewhere")
     assert {"-DREALM_CUDA=ON", "-DREALM_BUILD_TESTS=ON", "-DREALM_METAL=OFF"} <= {*cuda}
-    assert "-DCMAKE_CUDA_ARCHITECTURES=90a-real" in cuda
-    emulated = gpu_build.configure("cuda", True, None)
+    assert {"-DCMAKE_CUDA_ARCHITECTURES=90a-real", "-Dpybind11_DIR=somewhere"} <= {*cuda}
+    emulated = gpu_build.configure("cuda", True, None, "somewhere")
     assert "-DREALM_CUDA=EMULATED" in emulated
     suites = gpu_build.suites("cuda")
     assert suites[0] == "cuda_wrappers_test"
