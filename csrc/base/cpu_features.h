@@ -27,8 +27,8 @@ std::span<const CpuLevel> supported_cpu_levels();
 
 // The level that kernels use: REALM_CPU_ISA if set, else the last supported one. Read from the
 // environment at each call, so a test may change it between two engines; a lower level named there
-// keeps this from asking for AMX. Throws kInvalidRequest for
-// a name that is unknown or a level that this machine lacks.
+// keeps this from asking for AMX. Throws kInvalidRequest for a name that is unknown or a level that
+// this machine lacks.
 CpuLevel active_cpu_level();
 
 }  // namespace realm

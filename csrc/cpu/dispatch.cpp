@@ -19,7 +19,7 @@ const Kernels* table_of(CpuLevel level) {
     case CpuLevel::kAmx:  // which only products of bytes make use of
       return avx512vnni_kernels();
     case CpuLevel::kNeon:
-    case CpuLevel::kDotprod:  // and these
+    case CpuLevel::kDotprod:  // which only products of bytes make use of
     case CpuLevel::kI8mm:
       return neon_kernels();
   }
@@ -46,23 +46,29 @@ struct PanelTable {
     return filled;                                            \
   }
 
+const PanelTable& panel_table_of(CpuLevel level);
+
+// The table of avx512vnni with the matrix unit's kernels added.
+const PanelTable& amx_panel_table() {
+  static const PanelTable filled = [] {
+    PanelTable table = panel_table_of(CpuLevel::kAvx512Vnni);
+    table.exists = table.exists && level_amx::add_matrix(table.kernels);
+    return table;
+  }();
+  return filled;
+}
+
 const PanelTable& panel_table_of(CpuLevel level) {
   switch (level) {
-    case CpuLevel::kAmx: {
-      static const PanelTable filled = [] {
-        PanelTable table = panel_table_of(CpuLevel::kAvx512Vnni);
-        table.exists = table.exists && level_amx::add_matrix(table.kernels);
-        return table;
-      }();
-      return filled;
-    }
-      REALM_PANEL_TABLE(kBaseline, baseline)
-      REALM_PANEL_TABLE(kAvx2, avx2)
-      REALM_PANEL_TABLE(kAvx512, avx512)
-      REALM_PANEL_TABLE(kAvx512Vnni, avx512vnni)
-      REALM_PANEL_TABLE(kNeon, neon)
-      REALM_PANEL_TABLE(kDotprod, dotprod)
-      REALM_PANEL_TABLE(kI8mm, i8mm)
+    REALM_PANEL_TABLE(kBaseline, baseline)
+    REALM_PANEL_TABLE(kAvx2, avx2)
+    REALM_PANEL_TABLE(kAvx512, avx512)
+    REALM_PANEL_TABLE(kAvx512Vnni, avx512vnni)
+    REALM_PANEL_TABLE(kNeon, neon)
+    REALM_PANEL_TABLE(kDotprod, dotprod)
+    REALM_PANEL_TABLE(kI8mm, i8mm)
+    case CpuLevel::kAmx:
+      return amx_panel_table();
   }
   static const PanelTable none;
   return none;

@@ -31,20 +31,20 @@ struct NextBlocks {
   }
 };
 
-// The matrix unit of a level, if it has one, open in this thread for as long as this lives.
+// The matrix unit of a level, open in this thread for as long as this lives; null: nothing is.
 class OpenMatrixUnit {
  public:
-  explicit OpenMatrixUnit(const MatrixKernels& unit) : unit_(unit) {
-    if (unit_.open) unit_.open();
+  explicit OpenMatrixUnit(const MatrixKernels* unit) : unit_(unit) {
+    if (unit_) unit_->open();
   }
   ~OpenMatrixUnit() {
-    if (unit_.close) unit_.close();
+    if (unit_) unit_->close();
   }
   OpenMatrixUnit(const OpenMatrixUnit&) = delete;
   OpenMatrixUnit& operator=(const OpenMatrixUnit&) = delete;
 
  private:
-  const MatrixKernels& unit_;
+  const MatrixKernels* const unit_;
 };
 
 // Quantized products of one weight with one input.
@@ -106,7 +106,7 @@ class QuantizedProduct {
   // Rows by sweeps whose activations stay in L2, panels by stretches whose packed bits do: each
   // sweep but the first finds a stretch's weights there.
   void run_slabs(int64_t first, int64_t n) {
-    const OpenMatrixUnit unit(kernels_.matrix);
+    const OpenMatrixUnit unit(unit_multiply_ ? &kernels_.matrix : nullptr);
     const int64_t panel_bytes = kPanelRows * weight_.n_blocks() * weight_.format().block_bytes;
     const int64_t stretch =
         std::max<int64_t>(1, kStretchBytes / (kMaxTilePanels * panel_bytes)) * kMaxTilePanels;

@@ -143,7 +143,7 @@ void fold_slab(const Slab* slab, SlabKind kind, int start, FoldedSlab* out) {
     case SlabKind::kSuper16Min:
       return fold<16, true>(slab, 0, out);
     default:
-      __builtin_unreachable();  // has_matrix() knows
+      __builtin_unreachable();  // kinds whose `multiply` is null are not folded
   }
 }
 
