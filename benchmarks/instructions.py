@@ -3,9 +3,9 @@
     python benchmarks/instructions.py PROGRAM [--level avx512vnni]
 
 Clocks are noisy on shared machines; what the compiler made of a loop is not. PROGRAM is any that
-links the core, such as cpu_products. Of each kernel's hottest loop (the one with the most dots) it
-counts instructions for each dot instruction, and the accesses to the stack, which are registers
-that did not fit. Needs objdump. Exits with 1 if a count is above its threshold: the figure when
+links the core, such as cpu_products. Of each kernel's innermost loops that multiply it counts
+instructions for each dot instruction, and the accesses to the stack, which are registers that did
+not fit; the line shows the worst of the loops with the most dots. Needs objdump. Exits with 1 if a count is above its threshold: the figure when
 the kernel was last measured, and a tenth. `.ci/run` runs it.
 """
 
@@ -82,23 +82,36 @@ def functions(program: Path, level: str) -> dict[str, list[Instruction]]:
     return found
 
 
-def hottest_loop(body: list[Instruction], dot: str) -> Loop | None:
-    """The smallest loop among those that hold the most dots."""
-    best: Loop | None = None
+def innermost_loops(body: list[Instruction], dot: str) -> list[Loop]:
+    """The loops that hold dots and no other such loop."""
+    spans: list[tuple[int, int]] = []
     for end, jump in enumerate(body):
         target = jump.operands.split(" ")[0]
         if not jump.code.startswith("j") or not re.fullmatch("[0-9a-f]+", target):
             continue
         start = next((i for i in range(end) if body[i].at == int(target, 16)), None)
-        if start is None:
-            continue
-        inside = body[start : end + 1]
-        dots = sum(one.code == dot for one in inside)
-        stack = sum("(%rsp" in one.operands or "(%rbp" in one.operands for one in inside)
-        loop = Loop(len(inside), dots, stack)
-        if dots and (best is None or (-dots, len(inside)) < (-best.dots, best.instructions)):
-            best = loop
-    return best
+        if start is not None and any(one.code == dot for one in body[start : end + 1]):
+            spans.append((start, end))
+    inner = [
+        (start, end)
+        for start, end in spans
+        if not any(start <= s and e <= end and (s, e) != (start, end) for s, e in spans)
+    ]
+    return [counted(body[start : end + 1], dot) for start, end in inner]
+
+
+def counted(inside: list[Instruction], dot: str) -> Loop:
+    """A loop of these instructions."""
+    stack = sum("(%rsp" in one.operands or "(%rbp" in one.operands for one in inside)
+    return Loop(len(inside), sum(one.code == dot for one in inside), stack)
+
+
+def worst_loop(body: list[Instruction], dot: str) -> Loop | None:
+    """Of the innermost loops with the most dots, the one with the most instructions."""
+    loops = innermost_loops(body, dot)
+    most = max((loop.dots for loop in loops), default=0)
+    full = [loop for loop in loops if loop.dots == most]
+    return max(full, key=lambda loop: (loop.stack, loop.instructions), default=None)
 
 
 def main() -> int:
@@ -111,7 +124,7 @@ def main() -> int:
     failed = False
     print(f"{'kernel':52} {'dots':>5} {'per dot':>8} {'stack %':>8}")
     for name, (per_dot, stack) in THRESHOLDS.items():
-        loop = hottest_loop(kernels.get(name, []), DOT[args.level])
+        loop = worst_loop(kernels.get(name, []), DOT[args.level])
         if loop is None:
             print(f"{name:52} has no loop of dots")
             failed = True

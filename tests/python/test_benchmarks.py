@@ -17,6 +17,7 @@ from support import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import comparison
+import instructions
 import neighbours
 import synth
 import synth_blocks
@@ -184,3 +185,22 @@ def test_a_share_of_neighbours_is_none_to_all():
     assert 0 <= others.share() <= 1
     others._others = 0.0  # as if all that this machine ever did were since the beginning
     assert others.share() == 1
+
+
+def disassembly(*lines):
+    """Instructions at 0, 1, 2 ... of "code operands"."""
+    return [instructions.Instruction(i, *f"{line} ".split(" ", 1)) for i, line in enumerate(lines)]
+
+
+def test_instructions_are_those_of_the_worst_innermost_loop():
+    dot, spill = "vpdpbusd (%rdx),%zmm0,%zmm1", "vmovups %zmm1,0x40(%rsp)"
+    body = disassembly(
+        spill, "vmulps", dot, dot, "jne 1",  # the better of two loops in another
+        spill, dot, dot, spill, "jne 6",
+        dot, "jne a",  # with fewer dots
+        spill, "jne 0",
+    )  # fmt: skip
+    found = instructions.worst_loop(body, "vpdpbusd")
+    assert (found.instructions, found.dots, found.stack) == (4, 2, 1)
+    assert (found.per_dot, found.stack_per_cent) == (2, 50)
+    assert instructions.worst_loop(disassembly("vmulps", "jne 0"), "vpdpbusd") is None
