@@ -67,6 +67,8 @@ struct Call {
   int64_t end_stretch(const Group& group) const { return last_pos(group) / kStretchKeys + 1; }
 
   AttendArgs args(const Group& group, float* scratch) const;
+  // The pages of the first block that a group sees.
+  void fetch_after(AttendArgs& args, const Group& next) const;
 };
 
 AttendArgs Call::args(const Group& group, float* scratch) const {
@@ -92,18 +94,30 @@ AttendArgs Call::args(const Group& group, float* scratch) const {
   return args;
 }
 
+void Call::fetch_after(AttendArgs& args, const Group& next) const {
+  const auto* pool = reinterpret_cast<const uint8_t*>(cache.data) + next.kv_head * layout.bytes;
+  const int64_t first = first_key(next.span->first_pos + next.first / heads_per_kv);
+  int64_t tile = first / kBlockKeys * (kBlockKeys / kLanes);
+  for (const uint8_t*& after : args.after) {
+    const int64_t seen = std::clamp(tile++, first / kLanes, last_pos(next) / kLanes);
+    after = pool + next.span->pages[static_cast<size_t>(seen)] * args.page_bytes;
+  }
+}
+
 int64_t states_floats(const Call& call, const Group& group) {
   return (group.end - group.first) * attend_state_floats(call.layout.padded_width);
 }
 
-// All stretches of a group, one after another; stops early when cancelled.
+// All stretches of a group, one after another; stops early when cancelled. The thread that does
+// this takes the next group as a rule.
 template <class Cancelled>
-void attend_group(const Kernels& kernels, const Call& call, const Group& group,
-                  Cancelled cancelled) {
+void attend_group(const Kernels& kernels, const Call& call, int64_t index, Cancelled cancelled) {
+  const Group group = call.group(index);
   const int64_t n = states_floats(call, group);
   float* total = thread_memory(call.scratch_floats + 2 * n);
   float* part = total + n;
-  const AttendArgs args = call.args(group, part + n);
+  AttendArgs args = call.args(group, part + n);
+  if (index + 1 < call.n_groups()) call.fetch_after(args, call.group(index + 1));
   const int64_t first = call.first_stretch(group), end = call.end_stretch(group);
   for (int64_t stretch = first; stretch < end; ++stretch) {
     if (cancelled()) return;
@@ -142,6 +156,12 @@ int64_t n_pieces(const Call& call) {
   return n;
 }
 
+// Pages that the new rows of a sequence lie in.
+int64_t pages_of(const SequenceSpan& span) {
+  const int64_t first_pos = span.first_pos, end_pos = first_pos + span.n_rows;
+  return (end_pos + kLanes - 1) / kLanes - first_pos / kLanes;
+}
+
 }  // namespace
 
 void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache,
@@ -151,9 +171,8 @@ void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache,
   const int64_t n_groups = call.n_groups();
   const bool few = pool_->n_threads() > 1 && n_groups < 2 * pool_->n_threads();
   if (!few || n_pieces(call) == n_groups) {
-    pool_->run(n_groups, [&](int64_t i) {
-      attend_group(kernels_, call, call.group(i), [this] { return cancelled(); });
-    });
+    pool_->run(n_groups,
+               [&](int64_t i) { attend_group(kernels_, call, i, [this] { return cancelled(); }); });
     return;
   }
   const int64_t n = n_pieces(call);
@@ -180,6 +199,7 @@ void CpuBackend::run_attend(const StepBatch& step, const KvLayer& cache,
   }
 }
 
+// By pages, so that threads share no cache line.
 void CpuBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v) {
   constexpr int64_t kPagesPerTask = 4;
   const int width = static_cast<int>(cache.head_width);
@@ -194,15 +214,19 @@ void CpuBackend::run_store_kv(const StepBatch& step, const KvLayer& cache, Matri
                         static_cast<int>(pos % kLanes));
     }
   };
-  for (const SequenceSpan& span : step.spans) {  // by pages: threads share no cache line
-    const int64_t first_page = span.first_pos / kLanes, end_pos = span.first_pos + span.n_rows;
-    const int64_t n_pages = (end_pos + kLanes - 1) / kLanes - first_page;
-    pool_->run_ranges(n_pages, kPagesPerTask, [&](int64_t begin, int64_t end) {
-      const int64_t from = std::max<int64_t>((first_page + begin) * kLanes, span.first_pos);
+  int64_t n_pages = 0;
+  for (const SequenceSpan& span : step.spans) n_pages += pages_of(span);
+  pool_->run_ranges(n_pages, kPagesPerTask, [&](int64_t begin, int64_t end) {
+    int64_t before = 0;  // pages of the sequences passed
+    for (const SequenceSpan& span : step.spans) {
+      const int64_t first_pos = span.first_pos, end_pos = first_pos + span.n_rows;
+      const int64_t first_page = first_pos / kLanes - before;
+      const int64_t from = std::max((first_page + begin) * kLanes, first_pos);
       const int64_t to = std::min((first_page + end) * kLanes, end_pos);
-      for (int64_t pos = from; pos < to; ++pos) store_row(span, pos - span.first_pos);
-    });
-  }
+      for (int64_t pos = from; pos < to; ++pos) store_row(span, pos - first_pos);
+      before += pages_of(span);
+    }
+  });
 }
 
 }  // namespace realm::cpu

@@ -32,6 +32,8 @@ struct AttendArgs {
   int64_t page_bytes;    // from a page to the next
   const int32_t* pages;  // page of tile i: the keys 16 i .. 16 i + 15
   float* scratch;        // attend_scratch_floats(), aligned to 64 bytes
+  // What is fetched meanwhile: pages of the block that this thread attends to next; null: none.
+  const uint8_t* after[kBlockKeys / kLanes] = {};
 };
 
 enum class FactorType : int { kF32, kF16, kBF16 };

@@ -1,7 +1,12 @@
 #include "cpu/panel_sums.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace realm::cpu {
 
@@ -20,6 +25,39 @@ struct Columns {
     n = to - from;
   }
 };
+
+void copy_floats(float* out, const float* in, int64_t n) {
+  std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+}
+
+// Whole lines only: of a part of a line the rest would be fetched.
+void stream_floats(float* out, const float* in, int64_t n) {
+#if defined(__SSE2__)
+  if (reinterpret_cast<uintptr_t>(out) % 64 == 0 && n % kLineFloats == 0) {
+    for (int64_t i = 0; i < n; i += 4) _mm_stream_ps(out + i, _mm_loadu_ps(in + i));
+    return;
+  }
+#endif
+  copy_floats(out, in, n);
+}
+
+template <class Move>
+void move_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
+               int64_t panel, int64_t panels, Move move) {
+  const Columns columns(product.weight, panel, panels);
+  const int64_t from = columns.first + product.weight.first_row, col = columns.first;
+  const int64_t n = columns.n;
+  const float* bias = product.bias.data ? product.bias.data + col : nullptr;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* in = sums + r * panels * kPanelRows + (from - panel * kPanelRows);
+    float* out = product.out.data + (first_row + r) * product.out.cols + col;
+    if (bias) {
+      for (int64_t i = 0; i < n; ++i) out[i] = in[i] + bias[i];
+    } else {
+      move(out, in, n);
+    }
+  }
+}
 
 }  // namespace
 
@@ -47,19 +85,18 @@ void fetch_outputs(const Product& product, int64_t first_row, int64_t rows, int6
 
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                 int64_t panel, int64_t panels) {
-  const Columns columns(product.weight, panel, panels);
-  const int64_t from = columns.first + product.weight.first_row, col = columns.first;
-  const int64_t n = columns.n;
-  const float* bias = product.bias.data ? product.bias.data + col : nullptr;
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* in = sums + r * panels * kPanelRows + (from - panel * kPanelRows);
-    float* out = product.out.data + (first_row + r) * product.out.cols + col;
-    if (bias) {
-      for (int64_t i = 0; i < n; ++i) out[i] = in[i] + bias[i];
-    } else {
-      std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
-    }
-  }
+  move_sums(product, sums, first_row, rows, panel, panels, copy_floats);
+}
+
+void stream_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
+                 int64_t panel, int64_t panels) {
+  move_sums(product, sums, first_row, rows, panel, panels, stream_floats);
+}
+
+void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }
 
 RowBlocks::RowBlocks(const CpuWeight& weight, int64_t panel, int64_t block) {

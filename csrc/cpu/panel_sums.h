@@ -19,6 +19,12 @@ void fetch_outputs(const Product& product, int64_t first_row, int64_t rows, int6
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                 int64_t panel, int64_t panels);
 
+// The same past the caches where the machine can: for outputs that weights on their way through
+// the caches would push out again. Other threads see them after `finish_streams`.
+void stream_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
+                 int64_t panel, int64_t panels);
+void finish_streams();
+
 // The blocks of the sixteen rows of a panel in the file's layout; null past the last row.
 struct RowBlocks {
   const std::byte* rows[kPanelRows];

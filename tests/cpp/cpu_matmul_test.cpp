@@ -222,6 +222,46 @@ TEST(products_together_are_the_products_one_by_one) {
   }
 }
 
+TEST(outputs_past_the_caches_have_the_bits_of_others) {
+  const Format& format = *find_format("Q4_K");
+  constexpr int64_t kWide = 2053, kCols = 1024, kMost = 9;  // more than a megabyte
+  const Bytes bytes = test::random_weight(format, kWide, kCols, 3);
+  const Floats x = random_floats(kMost * kCols, 4), bias = random_floats(kWide, 5);
+  for (const CpuLevel level : supported_cpu_levels()) {
+    CpuBackend backend = backend_at(level, 2);
+    const auto weight = backend.load_weight({format.dtype, kWide, kCols, bytes, nullptr});
+    const Floats all = multiply(backend, *weight, x, kMost, kCols);
+    EXPECT_EQ(count(backend, "streamed"), 0u);
+    struct Place {
+      int64_t first, n;  // rows of the weight
+      bool has_bias;
+    };
+    for (const Place place : {Place{0, 2048, false},
+                              {5, 2048, false},
+                              {0, kWide, false},
+                              {0, 2048, true},
+                              {16, 2032, false}}) {  // lines whole or not
+      for (const int64_t rows : {2, 3, 8}) {
+        std::vector<CacheLine> out(static_cast<size_t>(rows * place.n / kLanes + 1));
+        Floats in(x.begin(), x.begin() + rows * kCols);
+        const Vector added{place.has_bias ? bias.data() : nullptr, place.has_bias ? place.n : 0};
+        const Product product{
+            {*weight, place.first, place.n}, added, {out[0].floats, rows, place.n}};
+        const uint64_t before = count(backend, "streamed");
+        backend.linear({&product, 1}, {in.data(), rows, kCols});
+        EXPECT(count(backend, "streamed") > before);
+        for (int64_t i = 0; i < rows * place.n; ++i) {
+          const float plain =
+              all[static_cast<size_t>(i / place.n * kWide + place.first + i % place.n)];
+          const float expected =
+              place.has_bias ? plain + bias[static_cast<size_t>(i % place.n)] : plain;
+          if (out[0].floats[i] != expected) EXPECT_EQ(out[0].floats[i], expected);
+        }
+      }
+    }
+  }
+}
+
 TEST(numbers_that_are_none_reach_every_output_of_their_row_and_no_other) {
   const float bad[] = {std::numeric_limits<float>::quiet_NaN(),
                        -std::numeric_limits<float>::infinity()};

@@ -110,10 +110,11 @@ constexpr int kPackedFormats = 13;
 enum class FloatPanel : int { kF16, kBF16, kF32 };
 constexpr int kFloatPanels = 3;
 
-// out[row][lane] of one panel for the kernel's number of rows. `acts` are ActSuper or ActFine,
-// [block][act_rows]; `n_blocks` counts the format's own blocks in a row.
+// out[row][lane] of one panel for the kernel's number of rows, which lie `stride` floats apart.
+// `acts` are ActSuper or ActFine, [block][act_rows]; `n_blocks` counts the format's own blocks in a
+// row.
 using FusedKernel = void (*)(const uint8_t* panel, const void* acts, int64_t act_rows,
-                             int64_t n_blocks, float* out);
+                             int64_t n_blocks, float* out, int64_t stride);
 // Unpacks block `block` of 256 values of a panel.
 using ExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, Slab* out);
 // acc[row][panel * 16 + lane] += the slabs' block times consecutive rows of `acts`. `n_subs`
