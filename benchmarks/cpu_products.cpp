@@ -30,6 +30,10 @@ constexpr int64_t kWidth = 2048, kKv = 256, kFeedForward = 5632, kVocab = 32000;
 
 using Loaded = std::unique_ptr<Weight>;
 
+struct alignas(64) Line {  // outputs begin at lines, as the buffers of a model do
+  float values[16];
+};
+
 // Blocks of random bytes whose 16-bit words could all be scales: no NaN, no infinity.
 Loaded random_weight(Backend& backend, const Format& format, int64_t rows, int64_t cols) {
   static std::vector<std::byte> bytes;
@@ -93,7 +97,7 @@ class Pass {
         model_(model),
         rows_(rows),
         in_(static_cast<size_t>(rows * kFeedForward)),
-        out_(static_cast<size_t>(rows * (with_head() ? kVocab : 2 * kFeedForward))) {
+        out_(static_cast<size_t>(rows * (with_head() ? kVocab : 2 * kFeedForward) / 16)) {
     std::mt19937 random(2);
     std::normal_distribution<float> normal;
     for (float& value : in_) value = normal(random);
@@ -116,7 +120,7 @@ class Pass {
  private:
   void multiply(std::initializer_list<const Weight*> weights) {
     std::vector<Product> products;
-    float* out = out_.data();
+    float* out = out_.data()->values;
     int64_t cols = 0;
     for (const Weight* weight : weights) {
       products.push_back({*weight, {}, {out, rows_, weight->rows()}});
@@ -129,7 +133,8 @@ class Pass {
   Backend& backend_;
   const Model& model_;
   const int64_t rows_;
-  std::vector<float> in_, out_;
+  std::vector<float> in_;
+  std::vector<Line> out_;
 };
 
 // Of passes that take about a second together. Where other programs hold the processors, only the

@@ -10,6 +10,7 @@ namespace realm::cpu {
 namespace {
 
 // Panels that are computed together: whole tiles, or enough for float kernels that take several.
+// Few rows over packed bits take them one by one, and the threads end closer together.
 constexpr int64_t kPanelsTogether = 3, kFloatPanelsTogether = 8;
 
 bool is_float(const Product& product) {
@@ -26,7 +27,8 @@ int64_t n_panels(const Product& product) {
 }
 
 int64_t panels_together(const Product& product) {
-  return is_float(product) ? kFloatPanelsTogether : kPanelsTogether;
+  if (is_float(product)) return kFloatPanelsTogether;
+  return product.out.rows <= kMaxFusedInput ? 1 : kPanelsTogether;
 }
 
 // What threads take: some panels of one product.
