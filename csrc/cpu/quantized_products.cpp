@@ -2,6 +2,7 @@
 // slabs that are unpacked once for all rows, by tiles or on a unit for matrices.
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "cpu/panel_products.h"
 #include "cpu/panel_sums.h"
@@ -73,12 +74,16 @@ class QuantizedProduct {
     }
   }
 
+  // An atomic sum waits for outputs that are still on their way: only what is not zero is added.
   void add_to(PathCounts& counts) const {
-    counts.fused.fetch_add(fused_calls_, std::memory_order_relaxed);
-    counts.streamed.fetch_add(streamed_calls_, std::memory_order_relaxed);
-    counts.slab.fetch_add(slab_calls_, std::memory_order_relaxed);
-    counts.matrix.fetch_add(matrix_calls_, std::memory_order_relaxed);
-    counts.tail.fetch_add(tail_calls_, std::memory_order_relaxed);
+    const std::pair<std::atomic<uint64_t>&, uint64_t> sums[] = {{counts.fused, fused_calls_},
+                                                                {counts.streamed, streamed_calls_},
+                                                                {counts.slab, slab_calls_},
+                                                                {counts.matrix, matrix_calls_},
+                                                                {counts.tail, tail_calls_}};
+    for (const auto& [total, calls] : sums) {
+      if (calls > 0) total.fetch_add(calls, std::memory_order_relaxed);
+    }
   }
 
  private:
