@@ -49,6 +49,22 @@ def test_a_part_that_breaks_is_named_and_the_status_says_so(tmp_path):
     assert "missed: one_sequence (ended with status 1)" in done.stdout
 
 
+@pytest.mark.parametrize(("device", "status"), [("cuda", 1), ("metal", 0)])
+def test_goals_of_a_card_are_not_held_against_another_device(
+    tmp_path, monkeypatch, capsys, device, status
+):
+    (tmp_path / "gpu_models.json").write_text('{"one_sequence": 3.0}')
+    monkeypatch.setattr(gpu.Run, "check", lambda self: {"failed_oracles": 0.0})
+    words = ["--installed", "--stage", "check", "--results", str(tmp_path), "--device", device]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *words])
+    assert gpu.main() == status
+    assert ("goals and predictions are of another device" in capsys.readouterr().out) == (
+        not status
+    )
+    monkeypatch.setattr(gpu.Run, "check", lambda self: {"failed_oracles": 1.0})
+    assert gpu.main() == 1
+
+
 def test_every_goal_of_the_table_can_be_missed_and_reached():
     for t in gpu_targets.TARGETS:
         values = {t.verdict(0.0), t.verdict(1e9)}
