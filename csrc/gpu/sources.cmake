@@ -2,7 +2,8 @@
 #
 # The machine that runs kernels on a processor is compiled once for all emulated backends.
 function(realm_gpu_machine_sources root out)
-  set(machine ${root}/gpu/emulation/fiber.cpp ${root}/gpu/emulation/machine.cpp)
+  set(machine fiber.cpp machine.cpp stack_switch.cpp)
+  list(TRANSFORM machine PREPEND ${root}/gpu/emulation/)
   # The machine switches stacks: it tells the sanitizers what it does and is not instrumented.
   set(tell "-O2")
   if(REALM_SANITIZE MATCHES "address")

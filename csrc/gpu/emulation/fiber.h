@@ -1,6 +1,5 @@
-// A second stack on the same processor thread, and the switch between stacks. x86-64 has a switch
-// of a dozen instructions; elsewhere the C library's contexts stand in, slower. Tells the address
-// and thread sanitizers about every switch, so that each fiber is a thread of its own to both.
+// A second stack on the same processor thread, and who runs on it. Tells the address and thread
+// sanitizers about every switch, so that each fiber is a thread of its own to both.
 #pragma once
 
 #include <cstddef>
