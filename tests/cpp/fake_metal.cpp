@@ -5,17 +5,18 @@
 
 #include "metal/kernels.h"
 
-#if defined(__x86_64__)
-// objc_msgSend: finds the method and jumps to it with the message's own arguments.
-extern "C" void realm_fake_send();
-extern "C" void* realm_fake_find(realm::test::Object* object, const char* selector) {
+// objc_msgSend: finds the method and jumps to it with the message's own arguments, none of which is
+// a float.
+extern "C" void realm_fake_send() asm("realm_fake_send");
+extern "C" void* realm_fake_find(realm::test::Object* object,
+                                 const char* selector) asm("realm_fake_find");
+void* realm_fake_find(realm::test::Object* object, const char* selector) {
   return realm::test::method_of(object, selector);
 }
+#if defined(__x86_64__)
 asm(R"(
 .text
 .globl realm_fake_send
-.hidden realm_fake_send
-.type realm_fake_send,@function
 realm_fake_send:
   push %rdi
   push %rsi
@@ -33,6 +34,29 @@ realm_fake_send:
   pop %rsi
   pop %rdi
   jmp *%rax
+)");
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.globl realm_fake_send
+.p2align 2
+realm_fake_send:
+  stp x29, x30, [sp, #-96]!
+  mov x29, sp
+  stp x0, x1, [sp, #16]
+  stp x2, x3, [sp, #32]
+  stp x4, x5, [sp, #48]
+  stp x6, x7, [sp, #64]
+  str x8, [sp, #80]
+  bl realm_fake_find
+  mov x16, x0
+  ldp x0, x1, [sp, #16]
+  ldp x2, x3, [sp, #32]
+  ldp x4, x5, [sp, #48]
+  ldp x6, x7, [sp, #64]
+  ldr x8, [sp, #80]
+  ldp x29, x30, [sp], #96
+  br x16
 )");
 #endif
 
@@ -326,7 +350,7 @@ void* method_of(Object* object, const char* selector) {
 
 namespace realm::metal::objc {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 
 // In the place of objc.cpp's.
 const Runtime& runtime() {

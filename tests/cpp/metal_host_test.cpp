@@ -19,7 +19,7 @@ using test::Floats;
 
 namespace {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 constexpr bool kCanSend = true;
 #else
 constexpr bool kCanSend = false;

@@ -2,16 +2,12 @@
 
 #include <cstdint>
 
-#if defined(__APPLE__)
-#define REALM_SYMBOL "_realm_switch_stack"
-asm(".private_extern " REALM_SYMBOL);
-#elif defined(__ELF__)
-#define REALM_SYMBOL "realm_switch_stack"
-asm(".hidden " REALM_SYMBOL "\n.type " REALM_SYMBOL ",%function");
-#endif
-
+// What a call preserves is kept on the stack that is left.
 #if defined(__x86_64__)
-asm(".text\n.globl " REALM_SYMBOL "\n" REALM_SYMBOL R"(:
+asm(R"(
+.text
+.globl realm_switch_stack
+realm_switch_stack:
   push %rbp
   push %rbx
   push %r12
@@ -19,7 +15,7 @@ asm(".text\n.globl " REALM_SYMBOL "\n" REALM_SYMBOL R"(:
   push %r14
   push %r15
   mov %rsp, (%rdi)
-  mov %rsi, %rsp
+  mov (%rsi), %rsp
   pop %r15
   pop %r14
   pop %r13
@@ -29,7 +25,11 @@ asm(".text\n.globl " REALM_SYMBOL "\n" REALM_SYMBOL R"(:
   ret
 )");
 #elif defined(__aarch64__)
-asm(".text\n.globl " REALM_SYMBOL "\n.p2align 2\n" REALM_SYMBOL R"(:
+asm(R"(
+.text
+.globl realm_switch_stack
+.p2align 2
+realm_switch_stack:
   sub sp, sp, #160
   stp x19, x20, [sp]
   stp x21, x22, [sp, #16]
@@ -43,7 +43,8 @@ asm(".text\n.globl " REALM_SYMBOL "\n.p2align 2\n" REALM_SYMBOL R"(:
   stp d14, d15, [sp, #144]
   mov x9, sp
   str x9, [x0]
-  mov sp, x1
+  ldr x9, [x1]
+  mov sp, x9
   ldp x19, x20, [sp]
   ldp x21, x22, [sp, #16]
   ldp x23, x24, [sp, #32]

@@ -4,10 +4,7 @@
 
 #include <cstddef>
 
-#if defined(__x86_64__) || defined(__aarch64__)
-// Saves the registers that a call preserves on the old stack and takes them from the new one.
-extern "C" void realm_switch_stack(void** old_stack, void* new_stack);
-#else
+#if !defined(__x86_64__) && !defined(__aarch64__)
 #include <ucontext.h>
 #define REALM_HAS_NO_SWITCH
 #endif
@@ -26,12 +23,13 @@ struct StackContext {
 // The first switch to the context calls `entry` on that memory; it must not return.
 void prepare_stack(StackContext& context, char* memory, size_t bytes, void (*entry)());
 
-inline void switch_stack(StackContext& from, StackContext& to) {
+// Leaves the stack that runs to `from` and goes on where `to` was left.
 #if defined(REALM_HAS_NO_SWITCH)
+inline void switch_stack(StackContext& from, const StackContext& to) {
   swapcontext(&from.context, &to.context);
-#else
-  realm_switch_stack(&from.pointer, to.pointer);
-#endif
 }
+#else
+void switch_stack(StackContext& from, const StackContext& to) asm("realm_switch_stack");
+#endif
 
 }  // namespace realm::simt
