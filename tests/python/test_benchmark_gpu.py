@@ -124,6 +124,8 @@ def test_the_build_names_the_device_and_its_suites_alone():
     assert {"-DCMAKE_CUDA_ARCHITECTURES=90a-real", "-Dpybind11_DIR=somewhere"} <= {*cuda}
     emulated = gpu_build.configure("cuda", True, None, "somewhere")
     assert "-DREALM_CUDA=EMULATED" in emulated
+    metal = gpu_build.configure("metal", True, None, "somewhere")
+    assert {"-DREALM_METAL=EMULATED", "-DREALM_CUDA=OFF", "-DREALM_BUILD_TESTS=OFF"} <= {*metal}
     suites = gpu_build.suites("cuda")
     assert suites[0] == "cuda_wrappers_test"
     assert {f"cuda_{name}_test" for name in ("ops", "products", "attention", "forward")} <= {
