@@ -103,6 +103,24 @@ TEST(answers_with_adapters_that_are_guessed_in_company_are_the_plain_ones) {
   EXPECT(n_wide > 2);
 }
 
+// Layers of one kind alone have pages then, and graphs are made of such steps too.
+TEST(a_model_whose_layers_all_have_a_window_answers_as_on_the_cpu) {
+  const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/forward/mistral-window.gguf");
+  const auto on = [&](const char* device) {
+    return Model::load(file,
+                       {.device = device, .n_threads = 1, .activations = ActivationKind::kF32});
+  };
+  RequestOptions one;
+  one.prompt = {5, 9, 11, 3};
+  one.params.temperature = 0;
+  one.params.max_tokens = 8;
+  one.params.seed = 1;
+  one.params.ignore_eos = true;
+  Engine engine(on("cuda"), {.max_sequences = 2, .kv_type = KvType::kF32}, {});
+  EXPECT(answer_of(*engine.submit(one)).tokens == alone(on("cpu"), one, KvType::kF32).tokens);
+  engine.close();
+}
+
 TEST(an_overlay_is_the_merged_model_and_leaves_its_base_alone) {
   const auto base = load_on("cuda");
   load_adapters(*base);
