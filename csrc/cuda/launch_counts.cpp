@@ -22,11 +22,13 @@ LaunchCounts::Here::~Here() {
 }
 
 std::vector<std::pair<std::string, uint64_t>> LaunchCounts::by_name() const {
+  const std::lock_guard lock(mutex_);
   return {counts_.begin(), counts_.end()};
 }
 
 void count_launch(const char* kernel) {
   if (!counting) return;
+  const std::lock_guard lock(counting->mutex_);
   auto& counts = counting->counts_;
   const std::string_view name = name_of(kernel);
   const auto found = counts.find(name);

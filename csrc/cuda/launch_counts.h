@@ -1,9 +1,10 @@
 // How often each kernel was launched, by name. A launch is counted where its thread counts at that
-// moment; check_launch() tells of each.
+// moment; check_launch() tells of each. Read by any thread.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,7 @@ class LaunchCounts {
 
  private:
   friend void count_launch(const char* kernel);
+  mutable std::mutex mutex_;
   std::map<std::string, uint64_t, std::less<>> counts_;
 };
 

@@ -112,10 +112,11 @@ class RandomSchedule {
 
   // Before any answer is judged, which uses the same backend.
   void note_seen(const std::vector<std::pair<std::string, uint64_t>>& before, uint64_t steps) {
-    const auto paths = setting_.model->backend().path_counts();
-    for (size_t i = 0; i < paths.size(); ++i) {
-      outcome_.seen[concat(setting_.weights, " ", paths[i].first)] +=
-          paths[i].second - before[i].second;
+    const std::map<std::string, uint64_t> counted(before.begin(), before.end());
+    for (const auto& [path, n] : setting_.model->backend().path_counts()) {
+      const auto earlier = counted.find(path);  // some backends name what has run alone
+      outcome_.seen[concat(setting_.weights, " ", path)] +=
+          n - (earlier == counted.end() ? 0 : earlier->second);
     }
     const auto& config = setting_.model->config();
     const bool is_f32 = options_.kv_type == KvType::kF32, is_f16 = options_.kv_type == KvType::kF16;
