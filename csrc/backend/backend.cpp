@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace realm {
 
@@ -38,6 +39,11 @@ void require_kv(const StepBatch& step, const KvLayer& cache, Matrix k, Matrix v)
 }
 
 }  // namespace
+
+// Memory that all of a machine's programs share.
+uint64_t Backend::memory_for_cache() const {
+  return available_memory() / 4;
+}
 
 void Backend::check_cancelled() const {
   if (cancelled()) fail(ErrorCode::kCancelled, "the computation was cancelled");

@@ -32,7 +32,7 @@ class Backend {
 
   // ---- memory
   // ------------------------------------------------------------------------------------------
-  // Throws kOutOfMemory with the sizes.
+  // By any thread, also while another one uses the backend. Throws kOutOfMemory with the sizes.
   virtual std::unique_ptr<Buffer> allocate(uint64_t bytes) = 0;
   virtual void upload(const void* host, void* device, uint64_t bytes) = 0;
   virtual void download(const void* device, void* host, uint64_t bytes) = 0;
@@ -44,6 +44,9 @@ class Backend {
   virtual std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) = 0;
   // The decoded values of some rows, in host memory.
   virtual void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) = 0;
+
+  // What a cache may take of the memory that is left, when nobody says. By any thread.
+  virtual uint64_t memory_for_cache() const;
 
   // Tokens to a page of keys and values, and bytes of a page with all of a layer's heads.
   virtual int64_t kv_page_tokens() const = 0;

@@ -36,7 +36,7 @@ std::unique_ptr<Backend> make_backend(const std::string& name, int n_threads,
   const int index = device == "cuda" ? 0 : cuda_index(device);
   REALM_CHECK(index >= 0, "device ", quoted(device),
               " is none of 'auto', 'cpu', 'cuda', 'cuda:N', 'metal'");
-  return make_cuda_backend(index, deterministic);
+  return make_cuda_backend(index, deterministic, activations);
 }
 
 std::vector<BackendProbe> probe_backends() {

@@ -44,7 +44,8 @@ std::unique_ptr<Backend> make_cpu_backend(int n_threads,
 
 // On the CUDA device of that index. `deterministic`: a row's bits depend on its own context alone,
 // at some cost. Throws kDevice with the reason if there is no such device.
-std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic);
+std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic,
+                                           ActivationKind activations = ActivationKind::kInt8);
 
 // On the system's Metal device; `deterministic` as above. Throws kDevice with the reason if there
 // is none.
@@ -52,8 +53,9 @@ std::unique_ptr<Backend> make_metal_backend(bool deterministic);
 
 // By name: "cpu", "cuda", "cuda:1", "metal", or "auto", which is what the environment's
 // REALM_BACKEND names, else the CPU until the other kernels have been run on hardware. `n_threads`
-// and `activations` are the CPU's, `deterministic` the others': the CPU always is. Throws kDevice
-// for a device that is not there, kInvalidRequest for a name that means nothing.
+// are the CPU's, `deterministic` the others': the CPU always is. Metal computes in f32 whatever
+// `activations` says. Throws kDevice for a device that is not there, kInvalidRequest for a name
+// that means nothing.
 std::unique_ptr<Backend> make_backend(const std::string& device, int n_threads = 0,
                                       ActivationKind activations = ActivationKind::kInt8,
                                       bool deterministic = false);

@@ -28,8 +28,18 @@ int64_t elements(Matrix x) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device, bool deterministic)
-    : device_(require_device(device)), deterministic_(deterministic) {
+void Loss::note(const char* what) {
+  const std::lock_guard lock(mutex_);
+  if (what_.empty()) what_ = what;
+}
+
+void Loss::require_none(int device) const {
+  const std::lock_guard lock(mutex_);
+  if (!what_.empty()) fail(ErrorCode::kDevice, "CUDA device ", device, " was lost: ", what_);
+}
+
+CudaBackend::CudaBackend(int device, bool deterministic, ActivationKind activations)
+    : device_(require_device(device)), deterministic_(deterministic), activations_(activations) {
   properties_ = describe_device(device_);
   select_device(device_);
   if (!deterministic_) {
@@ -47,6 +57,7 @@ CudaBackend::~CudaBackend() {
 std::string CudaBackend::description() const {
   return concat("cuda ", device_, ", ", properties_.name, ", sm_", properties_.major,
                 properties_.minor, deterministic_ ? ", deterministic" : "",
+                activations_ == ActivationKind::kF32 ? ", f32 activations" : "",
                 library_ ? ", " + library_->version() : "");
 }
 
@@ -66,7 +77,12 @@ std::unique_ptr<StepRecorder> CudaBackend::make_step_recorder() {
 }
 
 std::unique_ptr<Buffer> CudaBackend::allocate(uint64_t bytes) {
-  return on_device([&] { return std::make_unique<DeviceBuffer>(device_, bytes); });
+  return beside_ops([&] { return std::make_unique<DeviceBuffer>(device_, bytes); });
+}
+
+// The rest is for working memory, adapters, and a draft model's cache.
+uint64_t CudaBackend::memory_for_cache() const {
+  return beside_ops([] { return memory_state().free_bytes / 4 * 3; });
 }
 
 void CudaBackend::upload(const void* host, void* device, uint64_t bytes) {
@@ -85,8 +101,9 @@ void CudaBackend::sync() {
 }
 
 std::unique_ptr<Weight> CudaBackend::load_weight(const WeightBytes& bytes) {
-  return on_device(
-      [&] { return std::make_unique<CudaWeight>(bytes, pack_weight(bytes), device_, stream_); });
+  return on_device([&] {
+    return std::make_unique<CudaWeight>(bytes, pack_weight(bytes, activations_), device_, stream_);
+  });
 }
 
 void CudaBackend::decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) {
@@ -193,8 +210,9 @@ void CudaBackend::run_shortlist(Matrix logits, int64_t width, TopLogit* out) {
 
 }  // namespace cuda
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic) {
-  return std::make_unique<cuda::CudaBackend>(device, deterministic);
+std::unique_ptr<Backend> make_cuda_backend(int device, bool deterministic,
+                                           ActivationKind activations) {
+  return std::make_unique<cuda::CudaBackend>(device, deterministic, activations);
 }
 
 }  // namespace realm

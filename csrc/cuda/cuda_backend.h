@@ -4,7 +4,8 @@
 // sync().
 //
 // Memory: weights are packed on the host and uploaded once. Working memory of ops grows to the
-// largest step and stays. A device error is thrown as kDevice, marks the backend lost, and every
+// largest step and stays. allocate(), memory_for_cache() and path_counts() may be called beside a
+// step of another thread. A device error is thrown as kDevice, marks the backend lost, and every
 // later use throws kDevice again; the process and its other backends go on.
 //
 // Numerics: sums have orders of their own (docs/numerics.md). With `deterministic` a row's bits
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -30,15 +32,28 @@ namespace realm::cuda {
 
 class StepGraphs;
 
+// Whether a device has failed, and how. For any thread.
+class Loss {
+ public:
+  void note(const char* what);
+  // Throws kDevice once something was noted.
+  void require_none(int device) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::string what_;  // empty while the device works
+};
+
 class CudaBackend final : public Backend {
  public:
   // Throws kDevice if there is no such device.
-  CudaBackend(int device, bool deterministic);
+  CudaBackend(int device, bool deterministic, ActivationKind activations);
   ~CudaBackend() override;
 
   std::string description() const override;
   std::vector<std::pair<std::string, uint64_t>> path_counts() const override;
   std::unique_ptr<Buffer> allocate(uint64_t bytes) override;
+  uint64_t memory_for_cache() const override;
   void upload(const void* host, void* device, uint64_t bytes) override;
   void download(const void* device, void* host, uint64_t bytes) override;
   void sync() override;
@@ -84,6 +99,9 @@ class CudaBackend final : public Backend {
   // nothing of `in`, whose quantized rows stay good.
   template <class Body>
   auto on_device(Body body);
+  // The same for what touches nothing of ops: in any thread.
+  template <class Body>
+  auto beside_ops(Body body) const;
   template <class Body>
   auto on_device_reading(Matrix in, Body body);
 
@@ -163,9 +181,10 @@ class CudaBackend final : public Backend {
 
   const int device_;
   const bool deterministic_;
+  const ActivationKind activations_;
   DeviceProperties properties_;
   Stream stream_ = nullptr;
-  std::string lost_;  // empty while the device works
+  mutable Loss loss_;
   LaunchCounts launches_;
 
   std::unique_ptr<DenseLibrary> library_;  // null: our own kernels alone

@@ -9,7 +9,7 @@ BackendProbe probe_cuda() {
   return {"cuda", false, "this build has no CUDA backend", {}};
 }
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool) {
+std::unique_ptr<Backend> make_cuda_backend(int device, bool, ActivationKind) {
   fail(ErrorCode::kDevice, "device cuda:", device, ": this build has no CUDA backend");
 }
 

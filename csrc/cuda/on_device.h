@@ -9,7 +9,7 @@ namespace realm::cuda {
 
 template <class Body>
 auto CudaBackend::on_device(Body body) {
-  if (!lost_.empty()) fail(ErrorCode::kDevice, "CUDA device ", device_, " was lost: ", lost_);
+  loss_.require_none(device_);
   try {
     select_device(device_);
     const LaunchCounts::Here counting(launches_);
@@ -17,7 +17,19 @@ auto CudaBackend::on_device(Body body) {
     return body();
   } catch (const Error& error) {
     // A capture may fail for what a launch would not mind.
-    if (error.code() == ErrorCode::kDevice && !is_capturing()) lost_ = error.what();
+    if (error.code() == ErrorCode::kDevice && !is_capturing()) loss_.note(error.what());
+    throw;
+  }
+}
+
+template <class Body>
+auto CudaBackend::beside_ops(Body body) const {
+  loss_.require_none(device_);
+  try {
+    select_device(device_);
+    return body();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kDevice) loss_.note(error.what());
     throw;
   }
 }

@@ -154,12 +154,12 @@ PackedBytes pad_rows(const std::byte* values, size_t element_bytes, Packing pack
   return packed;
 }
 
-// Formats without a packing: halves if every value survives as one, else floats.
-PackedBytes decode_all(const WeightBytes& weight) {
+// Formats without a packing: halves if every value fits one and floats are not asked for.
+PackedBytes decode_all(const WeightBytes& weight, bool as_floats) {
   const auto n = static_cast<size_t>(weight.rows * weight.cols);
   std::vector<float> values(n);
   decode(format_of(weight.dtype), weight.bytes.data(), values.data(), n);
-  bool fits = weight.dtype != DType::kF64;
+  bool fits = !as_floats && weight.dtype != DType::kF64;
   for (const float value : values) fits = fits && !(std::abs(value) > 65504.0f);
   if (!fits) {
     return pad_rows(reinterpret_cast<const std::byte*>(values.data()), 4, Packing::kF32,
@@ -178,10 +178,11 @@ PackedWeight PackedBytes::at(const std::byte* base, int64_t n_cols) const {
   return {packing, bytes_at, bytes_at + high, bytes_at + scales, bytes_at + steps, n_cols, stride};
 }
 
-PackedBytes pack_weight(const WeightBytes& weight) {
+PackedBytes pack_weight(const WeightBytes& weight, ActivationKind activations) {
+  if (weight.dtype == DType::kF32)
+    return pad_rows(weight.bytes.data(), 4, Packing::kF32, weight.rows, weight.cols);
+  if (activations == ActivationKind::kF32) return decode_all(weight, true);
   switch (weight.dtype) {
-    case DType::kF32:
-      return pad_rows(weight.bytes.data(), 4, Packing::kF32, weight.rows, weight.cols);
     case DType::kF16:
       return pad_rows(weight.bytes.data(), 2, Packing::kF16, weight.rows, weight.cols);
     case DType::kBF16:
@@ -201,7 +202,7 @@ PackedBytes pack_weight(const WeightBytes& weight) {
     case DType::kIQ4_XS:
       return pack_blocks<BlockIQ4_XS>(weight, Packing::kIQ4_XS);
     default:
-      return decode_all(weight);
+      return decode_all(weight, false);
   }
 }
 

@@ -19,6 +19,7 @@ struct PackedBytes {
   PackedWeight at(const std::byte* base, int64_t n_cols) const;
 };
 
-PackedBytes pack_weight(const WeightBytes& weight);
+// With activations in f32 a weight's exact values, as floats.
+PackedBytes pack_weight(const WeightBytes& weight, ActivationKind activations);
 
 }  // namespace realm::cuda

@@ -12,7 +12,7 @@
 //   steps   Q6_K: the f16 d of each superblock
 //
 // Formats without a packing of their own are decoded at load: to F16 if that holds every value,
-// else to F32. Valid C++17; seen by kernels.
+// else to F32; with activations in f32 all are, to F32. Valid C++17; seen by kernels.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/memory.h"
 #include "engine/kv_sizing.h"
 #include "engine/speculative/validate_config.h"
 
@@ -17,7 +16,7 @@ KvPages pages_of(Model& model, const EngineOptions& options) {
   Backend& backend = model.backend();
   return pages_for(options, model.config(),
                    KvStorage::page_bytes(backend, model.config(), options.kv_type),
-                   backend.kv_page_tokens(), available_memory());
+                   backend.kv_page_tokens(), backend.memory_for_cache());
 }
 
 KvSpaceShape shape_of(Model& model, const EngineOptions& options, KvPages pages) {
@@ -66,7 +65,7 @@ std::shared_ptr<ModelDrafter> make_drafter(DraftModel& draft, const Model& targe
   options.max_step_tokens = drafter.max_rows + kMaxDraftTokens;
   drafter.pages =
       pages_for(options, config, KvStorage::page_bytes(backend, config, options.kv_type),
-                backend.kv_page_tokens(), available_memory() / 2);
+                backend.kv_page_tokens(), backend.memory_for_cache() / 2);
   return std::make_shared<ModelDrafter>(draft.model, drafter);
 } catch (const std::exception& e) {
   draft.failure = concat("the draft model's cache could not be made: ", as_error(e).what());

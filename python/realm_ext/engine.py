@@ -52,7 +52,8 @@ class Engine(Serving):
         max_step_tokens: Tokens that go through the model together. Smaller steps hold up running
             answers less while long prompts come in.
         kv_bytes: Memory for keys and values. By default what `max_sequences` full contexts need, at
-            most a quarter of the memory that is free; it is taken as it is used.
+            most a quarter of the memory that is free, taken as it is used; of a CUDA device
+            three quarters of what is left there, taken at once.
         kv_dtype: Their storage type: ``"f32"``, ``"f16"``, ``"bf16"``, ``"q8_0"``.
         prefix_cache: Keeps keys and values of prompts for later requests of the same tenant that
             begin with the same tokens.

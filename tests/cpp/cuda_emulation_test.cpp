@@ -177,6 +177,14 @@ TEST(an_access_out_of_bounds_is_found_by_the_address_sanitizer) {
   EXPECT(test::contains(sound, "passed"));
 }
 
+TEST(a_stage_that_is_overwritten_too_early_gives_a_wrong_result_when_warps_stall) {
+  if (kThreadSanitizer) return;  // which finds it in its own way, below
+  const Restore restore;
+  simt::settings() = {.seed = 0, .copies = simt::Copies::kEarly, .warps_run_ahead = true};
+  EXPECT(!(error_of_stream<Defect::kOverwrite>() < 1e-4));
+  EXPECT(error_of_stream<Defect::kNone>() < 1e-4);
+}
+
 TEST(a_stage_that_is_overwritten_too_early_is_a_race_to_the_thread_sanitizer) {
   if (!kThreadSanitizer) return;
   const Restore restore;

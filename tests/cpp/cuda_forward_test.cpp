@@ -27,6 +27,19 @@ TEST(an_exact_cache_and_exact_weights_give_the_bits_but_for_rounding) {
     expect_near(concat("arch/", name, "/model-f32"), KvType::kF32, 1e-9);
 }
 
+TEST(activations_in_f32_compute_with_the_exact_values_of_any_format) {
+  for (const char* name : some({"quant/Q4_K_M", "forward/type-MXFP4"},
+                               {"quant/BF16", "quant/F16", "quant/IQ3_S", "quant/Q8_0"})) {
+    const auto cpu = test::load(name, "cpu");
+    const auto file = gguf::GgufFile::open(concat(REALM_GOLDEN_DIR "/", name, ".gguf"));
+    const auto gpu = Model::load(file, {.device = "cuda", .activations = ActivationKind::kF32});
+    EXPECT(test::contains(gpu->backend().description(), "f32 activations"));
+    const auto tokens = test::random_tokens(7, cpu->config().n_vocab);
+    const auto expected = test::logits(cpu, tokens, KvType::kF32, 512);
+    EXPECT(test::nmse(test::logits(gpu, tokens, KvType::kF32, 4), expected) <= 1e-9);
+  }
+}
+
 TEST(half_weights_and_corners_of_the_architectures_stay_near) {
   for (const char* name :
        some({"gemma2-window", "gpt2", "llama-heads-80", "llama-ragged"},

@@ -208,12 +208,14 @@ TEST(the_cache_is_sized_by_what_requests_need_and_memory_allows) {
   config.n_ctx = 1600;
   config.window = 0;
   const EngineOptions plain{.max_sequences = 4, .max_step_tokens = 64};
-  const auto pages = [&](const EngineOptions& options, KvStorage::PageBytes page,
-                         uint64_t available) {
-    return pages_for(options, config, page, 16, available);
+  const auto pages = [&](const EngineOptions& options, KvStorage::PageBytes page, uint64_t most) {
+    return pages_for(options, config, page, 16, most);
   };
   EXPECT_EQ(pages(plain, {.global = 1000}, 1 << 30).global, 400);
-  EXPECT_EQ(pages(plain, {.global = 1000}, 400'000).global, 100);
+  EXPECT_EQ(pages(plain, {.global = 1000}, 100'000).global, 100);
+  const std::string too_little = EXPECT_ERROR(kOutOfMemory, { pages(plain, {.global = 1000}, 9); });
+  EXPECT(test::contains(too_little, "may take 9 ") &&
+         test::contains(too_little, "16 tokens takes 1000 "));
   EngineOptions given = plain;
   given.kv_bytes = 7'500;
   EXPECT_EQ(pages(given, {.global = 1000}, 1 << 30).global, 7);

@@ -99,7 +99,7 @@ namespace realm {
 BackendProbe probe_cuda() {
   return {"cuda", false, "a CPU with planted kernels", {}};
 }
-std::unique_ptr<Backend> make_cuda_backend(int, bool) {
+std::unique_ptr<Backend> make_cuda_backend(int, bool, ActivationKind) {
   return std::make_unique<cpu::CpuBackend>(cpu::kernels_for(active_cpu_level()), planted_kernels(),
                                            ThreadPool::shared(1), ActivationKind::kInt8);
 }

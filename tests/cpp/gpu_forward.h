@@ -19,7 +19,8 @@ using Tokens = std::vector<int32_t>;
 
 inline std::shared_ptr<Model> load(const std::string& path, const std::string& device) {
   const auto file = gguf::GgufFile::open(concat(REALM_GOLDEN_DIR "/", path, ".gguf"));
-  return Model::load(file, {.device = device, .n_threads = 2, .activations = ActivationKind::kF32});
+  const auto activations = device == "cpu" ? ActivationKind::kF32 : ActivationKind::kInt8;
+  return Model::load(file, {.device = device, .n_threads = 2, .activations = activations});
 }
 
 inline Tokens random_tokens(int64_t n, int64_t n_vocab) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/error.h"
@@ -37,6 +38,12 @@ namespace {
 std::unique_ptr<CUgraphExec_st>& captured() {
   thread_local std::unique_ptr<CUgraphExec_st> graph;
   return graph;
+}
+
+// Memory is taken and given back by any thread.
+std::mutex& memory_counts() {
+  static std::mutex one;
+  return one;
 }
 
 constexpr uint64_t kAlignment = 256;  // as of cudaMalloc; the block's size stands before it
@@ -80,6 +87,7 @@ void await_stream(Stream) {
 }
 
 MemoryState memory_state() {
+  const std::lock_guard lock(memory_counts());
   const auto& state = simt::device_state();
   return {state.memory_bytes - state.used_bytes, state.memory_bytes};
 }
@@ -87,6 +95,7 @@ MemoryState memory_state() {
 void* allocate_memory(uint64_t bytes) {
   auto& state = simt::device_state();
   require_no_capture("allocating memory");
+  const std::lock_guard lock(memory_counts());
   if (bytes > state.memory_bytes - state.used_bytes) return nullptr;
   // The sanitizer's own red zone stands right behind the last byte.
   void* base = nullptr;
@@ -104,7 +113,10 @@ void free_memory(void* memory) noexcept {
   unsigned char* base = static_cast<unsigned char*>(memory) - kAlignment;
   uint64_t bytes = 0;
   std::memcpy(&bytes, base, sizeof bytes);
-  simt::device_state().used_bytes -= bytes;
+  {
+    const std::lock_guard lock(memory_counts());
+    simt::device_state().used_bytes -= bytes;
+  }
   std::free(base);
 }
 

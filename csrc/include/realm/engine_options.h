@@ -15,11 +15,11 @@ struct EngineOptions {
   // how long a step takes, and so how soon a cancellation holds.
   int64_t max_step_tokens = 512;
   // Memory for keys and values. By default what max_sequences requests of the model's whole context
-  // need, at most a quarter of the memory available when the engine is made; committed as it is
-  // used.
+  // need, at most a quarter of the memory available when the engine is made, committed as it is
+  // used; of a CUDA device three quarters of what is left there, committed at once.
   std::optional<uint64_t> kv_bytes{};
   KvType kv_type = KvType::kF16;
-  // The same for a draft model, if there is one; by default at most an eighth.
+  // The same for a draft model, if there is one; by default at most half as much.
   std::optional<uint64_t> draft_kv_bytes{};
   // Requests of one namespace reuse the keys and values of prompts that begin alike.
   bool prefix_cache = true;
