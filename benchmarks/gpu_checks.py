@@ -17,6 +17,10 @@ Results = dict[str, float | str]
 # Suites of what stands above a backend. Some hold answers to the CPU's bits, so a failure here is
 # something to read, not a verdict.
 ABOVE = ["engine", "session", "speculation", "lora", "layers", "tenants", "sampling"]
+# What holds a device to other programs' numbers: the whole of one file, and of another what names
+# the program.
+ORACLES = ["device", "lora"]
+ORACLE_TESTS = "test_device or peft or kind_of_adapter"
 # What compute-sanitizer runs: each kernel in its smallest shapes, since it is some 50 times slower.
 SANITIZED = [
     ("cuda_wrappers_test", ""),
@@ -49,7 +53,7 @@ class Checks:
         """All of it."""
         results = {"failed_suites": "on a card only"} if self.tiny else self.suites()
         results |= {
-            "failed_oracles": self.pytest("oracles", ["device"], self.patience)
+            "failed_oracles": self.pytest("oracles", ORACLES, self.patience, "-k", ORACLE_TESTS)
         } | self.worst_errors()
         if self.tiny:
             return results | dict.fromkeys(("failed_python", "sanitizer_errors"), "on a card only")
@@ -74,11 +78,11 @@ class Checks:
         self.tell(f"what the card's wrappers gave is in {recorded.name}, for tests/golden/cuda/")
         return {"failed_suites": float(failed)}
 
-    def pytest(self, name: str, files: list[str], timeout: float) -> float | str:
+    def pytest(self, name: str, files: list[str], timeout: float, *more: str) -> float | str:
         """How many tests of the files fail with the device as what "auto" means."""
         paths = [str(gpu_build.ROOT / "tests" / "python" / f"test_{file}.py") for file in files]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
-        command += [f"--junitxml={self.out / name}.xml", *paths]
+        command += [f"--junitxml={self.out / name}.xml", *paths, *more]
         status = self._log(
             name, command, timeout=timeout, REALM_BACKEND=self.device, PYTHONPATH=self.python_path
         )

@@ -41,7 +41,7 @@ TARGETS = [
     Target("build_minutes", "build for the card, 16 cores", "min", "1-2", "some 10 minutes of one core; the "
            "longest file is half a minute", at_most=9),
     Target("failed_suites", "C++ suites that fail on the card", "", "0-2", "PTX has only been compiled", at_most=0),
-    Target("failed_oracles", "tests of test_device.py that fail", "", "0-5", "as above", at_most=0),
+    Target("failed_oracles", "tests against oracles that fail", "", "0-5", "as above", at_most=0),
     Target("failed_python", "tests of engine, LoRA, speculation that fail", "", "0-20",
            "some hold answers to the CPU's bits"),
     Target("worst_f16_nmse", "worst NMSE, exact weights, f16 cache", "", "1e-7-1e-6", "as emulated", at_most=1e-5),

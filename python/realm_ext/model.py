@@ -47,7 +47,8 @@ class Model:
             answers are the same bits; if another process shortens the file, this process ends with
             a bus error.
         activations: What quantized weights are multiplied with: ``"int8"`` is fast; ``"f32"`` is
-            slow and computes with the weights' exact values, to judge the other by.
+            slow and computes with the weights' exact values, to judge the other by; on CUDA weights
+            then take four bytes a value. Metal always computes in f32.
         deterministic: On a GPU a row's bits then depend on its own context alone, whatever shares
             its batches, at some cost. On the CPU they always do, whatever this says.
         merge: Adapters to merge into the weights as they are loaded; pairs give them scales.

@@ -79,7 +79,7 @@ def test_a_missed_goal_counts_unless_sizes_are_tiny_and_a_wrong_answer_always():
     assert len(all_of_them) == 3
     assert "many_sequences (failed: lost)" in all_of_them
     tiny = gpu_targets.missed(results | {"many_sequences": 1.0}, checks_alone=True)
-    assert tiny == ["tests of test_device.py that fail"]
+    assert tiny == ["tests against oracles that fail"]
     table = gpu_targets.table(results, checks_alone=False)
     assert "| at least 250 | 150-250 | 249 | MISSED |" in table
 

@@ -10,11 +10,15 @@ import pytest
 import realm_ext
 from closeness import (
     ARCHITECTURES,
+    BF16_KV,
+    DEVICE,
     EXACT,
     F16_KV,
+    FLOAT_WEIGHTS,
     FORWARD_CASES,
     INT8_BY_32,
     INT8_BY_256,
+    Q8_0_KV,
     Sequence,
     arch_model,
     arch_oracle,
@@ -55,7 +59,7 @@ def int8_budget(path) -> float:
     tensors = realm_ext.GGUFFile(path).tensors.values()
     types = {tensor.dtype for tensor in tensors if len(tensor.shape) == 2} - FLOATS
     if not types:
-        return EXACT
+        return FLOAT_WEIGHTS
     by_32 = types & BY_32 and types <= BY_32 | {"Q6_K"}  # which is then the head alone
     return INT8_BY_32 if by_32 else INT8_BY_256
 
@@ -88,7 +92,8 @@ def test_fast_products_stay_within_the_budget_of_8_bit_activations(path_and_sequ
     model = realm_ext.Model(path)
     for sequence in sequences:
         assert sequence.nmse(model.logits(sequence.tokens)) <= int8_budget(path)
-    assert model.core.path_counts()["reference"] == 0
+    if DEVICE == "cpu":
+        assert model.core.path_counts()["reference"] == 0
 
 
 def test_logits_over_a_half_precision_cache_stay_near(case):
@@ -98,7 +103,7 @@ def test_logits_over_a_half_precision_cache_stay_near(case):
         assert EXACT < error <= F16_KV  # the cache really is of halves
 
 
-@pytest.mark.parametrize(("kv_dtype", "budget"), [("bf16", 3e-5), ("q8_0", 3e-4)])
+@pytest.mark.parametrize(("kv_dtype", "budget"), [("bf16", BF16_KV), ("q8_0", Q8_0_KV)])
 def test_smaller_caches_cost_what_their_rounding_costs(kv_dtype, budget):
     model = realm_ext.Model(arch_model("llama"))
     sequence, _ = arch_oracle("llama")
@@ -129,6 +134,8 @@ def test_logits_of_quantized_weights_are_those_of_the_decoded_weights(path):
         assert nmse(fast.logits(oracle["tokens"], chunk=chunk), oracle[path.stem]) <= int8_budget(
             path
         )
+        if DEVICE != "cpu":
+            continue
         ran = {name for name, calls in fast.core.path_counts().items() if calls}
         assert ran & paths
         assert "reference" not in ran

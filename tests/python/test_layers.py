@@ -12,7 +12,7 @@ from closeness import same_bits
 
 @pytest.fixture(scope="module")
 def model():
-    model = realm_ext.Model(realm_ext.demo_path("target.gguf"))
+    model = realm_ext.Model(realm_ext.demo_path("target.gguf"), deterministic=True)
     model.load_adapter("pirate", realm_ext.demo_path("adapter"))
     return model
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import realm_ext
-from closeness import arch_model, arch_oracle, nmse, same_bits
+from closeness import FLOAT_WEIGHTS, arch_model, arch_oracle, nmse, same_bits
 from realm_ext.cli import main
 from support import GOLDEN
 
-EXACT = 1e-9
 ORACLES = sorted((GOLDEN / "arch").glob("*/adapters/*.npz"))
 LLAMA = GOLDEN / "arch" / "llama" / "adapters"
 KINDS = ("all-linear", "dora", "embed-head", "pattern", "rslora-qv")
@@ -41,16 +40,16 @@ def test_on_the_fly_logits_are_those_of_peft(path):
     model = realm_ext.Model(base)
     report = model.load_adapter("a", adapter)
     assert not report.refused
-    assert nmse(model.logits(sequence.tokens, "a"), logits) <= EXACT
+    assert nmse(model.logits(sequence.tokens, "a"), logits) <= FLOAT_WEIGHTS
     assert nmse(sequence.logits.astype(np.float32), logits) > 1e-3  # the adapter does something
-    assert sequence.nmse(model.logits(sequence.tokens)) <= EXACT  # and to nobody else
+    assert sequence.nmse(model.logits(sequence.tokens)) <= FLOAT_WEIGHTS  # and to nobody else
 
 
 @each_oracle
 def test_merged_logits_are_those_of_peft(path, tmp_path):
     base, adapter, sequence, logits = oracle_of(path)
     merged = realm_ext.Model(base, merge=adapter).logits(sequence.tokens)
-    assert nmse(merged, logits) <= EXACT
+    assert nmse(merged, logits) <= FLOAT_WEIGHTS
     report = realm_ext.merge_adapter(base, adapter, tmp_path / "merged.gguf")
     assert all(tensor.relative_error == 0 for tensor in report.tensors)
     assert same_bits(realm_ext.Model(tmp_path / "merged.gguf").logits(sequence.tokens), merged)
@@ -68,13 +67,13 @@ def test_every_kind_of_adapter_is_computed_or_refused(path):
     model = realm_ext.Model(base)
     assert nmse(model.logits(oracle["tokens"]), oracle["logits"]) > 1e-3
     merged = realm_ext.Model(base, merge=adapter, merge_dtype="F32")
-    assert nmse(merged.logits(oracle["tokens"]), oracle["logits"]) <= EXACT
+    assert nmse(merged.logits(oracle["tokens"]), oracle["logits"]) <= FLOAT_WEIGHTS
     if path.stem in ONLY_MERGED:
         with pytest.raises(realm_ext.AdapterError, match="a saved norm can only be merged"):
             model.load_adapter("a", adapter)
         return
     model.load_adapter("a", adapter)
-    assert nmse(model.logits(oracle["tokens"], "a"), oracle["logits"]) <= EXACT
+    assert nmse(model.logits(oracle["tokens"], "a"), oracle["logits"]) <= FLOAT_WEIGHTS
 
 
 def test_experts_and_saved_modules_are_among_the_kinds():
@@ -115,7 +114,7 @@ def test_composed_adapters_are_the_merge_of_both():
     ):
         paths = [(LLAMA / name, scale) for name, scale in names]
         merged = realm_ext.Model(arch_model("llama"), merge=paths).logits(sequence.tokens)
-        assert nmse(model.logits(sequence.tokens, names), merged) <= EXACT
+        assert nmse(model.logits(sequence.tokens, names), merged) <= FLOAT_WEIGHTS
 
 
 def test_the_report_of_a_merge_is_what_a_recomputation_gives(tmp_path):
