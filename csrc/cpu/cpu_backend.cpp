@@ -69,8 +69,13 @@ void CpuBackend::upload(const void* host, void* device, uint64_t bytes) {
   std::memcpy(device, host, bytes);
 }
 
+// Logits of several rows lie in memory, not in a cache: all threads fetch them.
 void CpuBackend::download(const void* device, void* host, uint64_t bytes) {
-  std::memcpy(host, device, bytes);
+  constexpr int64_t kBytesPerChunk = 64 << 10;
+  pool_->run_ranges(static_cast<int64_t>(bytes), kBytesPerChunk, [&](int64_t begin, int64_t end) {
+    std::memcpy(static_cast<std::byte*>(host) + begin,
+                static_cast<const std::byte*>(device) + begin, static_cast<size_t>(end - begin));
+  });
 }
 
 std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
