@@ -79,6 +79,7 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
   for (size_t i = 0; i < sites.size(); ++i) {
     sites_of[sites[i].tensor].push_back(static_cast<SiteId>(i));
   }
+  terms_.resize(sites.size());
   Memory memory(backend, *memory_);
   for (const size_t i : in_forward_order(adapter, base, sites_of)) {
     const lora::Delta &delta = adapter.deltas()[i], &kept = adapter_->deltas()[i];
@@ -106,9 +107,10 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
       if (gain) term.gain = {gain + first, n};
       if (gain) term.host_gain = kept.gain.data() + first;
       if (bias) term.shift = {bias + first, n};
-      terms_.emplace(std::pair(id, delta.expert), term);
+      terms_[static_cast<size_t>(id)].emplace_back(delta.expert, term);
     }
   }
+  for (auto& of_site : terms_) std::ranges::sort(of_site, {}, &OfExpert::first);
   for (const lora::Saved& saved : adapter.saved()) {
     const lora::BaseTensor& tensor = base.tensors()[saved.tensor];
     const lora::Factor& weight = saved.weight;
@@ -132,8 +134,10 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
 }
 
 const AdapterTerm* ResidentAdapter::term(SiteId site, int64_t expert) const {
-  const auto found = terms_.find({site, expert});
-  return found == terms_.end() ? nullptr : &found->second;
+  if (site == kNoSite) return nullptr;
+  const auto& of_site = terms_[static_cast<size_t>(site)];
+  const auto found = std::ranges::lower_bound(of_site, expert, {}, &OfExpert::first);
+  return found == of_site.end() || found->first != expert ? nullptr : &found->second;
 }
 
 const Weight* ResidentAdapter::saved(SiteId site) const {

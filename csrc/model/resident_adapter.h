@@ -44,7 +44,10 @@ class ResidentAdapter {
 
   std::shared_ptr<const lora::Adapter> adapter_;
   std::unique_ptr<Buffer> memory_;
-  std::map<std::pair<SiteId, int64_t>, AdapterTerm> terms_;
+  // By site, ascending experts: a step of many adapters asks for every one, from memory that is
+  // cold.
+  using OfExpert = std::pair<int64_t, AdapterTerm>;
+  std::vector<std::vector<OfExpert>> terms_;
   std::optional<AdapterTerm> embedding_;
   std::map<SiteId, std::unique_ptr<Weight>> saved_;
   std::unique_ptr<Weight> saved_embedding_;
