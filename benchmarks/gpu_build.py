@@ -58,9 +58,9 @@ def configure(device: str, emulated: bool, arch: str | None, pybind11_dir: str) 
 
 def build(device: str, emulated: bool, arch: str | None = None, jobs: int | None = None) -> float:
     """Minutes that it took; raises CalledProcessError with what went wrong on the terminal."""
-    began = time.perf_counter()
     import pybind11
 
+    began = time.perf_counter()
     options = configure(device, emulated, arch, pybind11.get_cmake_dir())
     command = ["cmake", "-S", str(ROOT), "-B", str(FOLDER), *options]
     subprocess.run(command, check=True)

@@ -5,8 +5,9 @@
 Clocks are noisy on shared machines; what the compiler made of a loop is not. PROGRAM is any that
 links the core, such as cpu_products. Of each kernel's innermost loops that multiply it counts
 instructions for each dot instruction, and the accesses to the stack, which are registers that did
-not fit; the line shows the worst of the loops with the most dots. Needs objdump. Exits with 1 if a count is above its threshold: the figure when
-the kernel was last measured, and a tenth. `.ci/run` runs it.
+not fit; the line shows the worst of the loops with the most dots. Needs objdump. Exits with 1 if a
+count is above its threshold: the figure when the kernel was last measured, and a tenth. `.ci/run`
+runs it.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def counted(inside: list[Instruction], dot: str) -> Loop:
 
 
 def worst_loop(body: list[Instruction], dot: str) -> Loop | None:
-    """Of the innermost loops with the most dots, the one with the most instructions."""
+    """Of the innermost loops with the most dots, the one with the most accesses to the stack, then instructions."""
     loops = innermost_loops(body, dot)
     most = max((loop.dots for loop in loops), default=0)
     full = [loop for loop in loops if loop.dots == most]

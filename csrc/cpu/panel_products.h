@@ -13,7 +13,7 @@ namespace realm::cpu {
 // How much work each path did, in kernel calls; tests read it to see that a path really ran.
 struct PathCounts {
   std::atomic<uint64_t> fused{0};      // few rows, from packed bits
-  std::atomic<uint64_t> streamed{0};   // of these, whose sums went past the caches
+  std::atomic<uint64_t> streamed{0};   // of these, over large weights: stream_sums() wrote
   std::atomic<uint64_t> slab{0};       // whole tiles over unpacked slabs
   std::atomic<uint64_t> matrix{0};     // the same on a unit for matrices
   std::atomic<uint64_t> tail{0};       // tiles with fewer rows or panels

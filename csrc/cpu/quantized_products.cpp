@@ -13,9 +13,8 @@ namespace realm::cpu {
 namespace {
 
 constexpr int64_t kFusedPanels = 8;  // whose sums are written together
-// A weight of this many bytes pushes what was written out of the caches before anyone reads it. The
-// lines that eight rows would first fetch to write them cost 6 % of a pass over TinyLlama's
-// weights.
+// A weight of this many bytes pushes what was written out of the caches before anyone reads it: the
+// output's lines would be fetched for nothing.
 constexpr int64_t kStreamingWeight = 1 << 20;
 constexpr int64_t kSweepBytes = 1 << 20;  // quantized activations of a sweep: they stay in L2
 constexpr int64_t kMaxSweepRows = 512;
