@@ -328,6 +328,22 @@ INLINE Lanes high_nibbles(Lanes a) {
 #endif
 #undef REALM_HAS_HIGH_NIBBLES
 
+// Fetches the line at `p` into L1, or from memory as far as L2, after a dot is known. Compilers
+// would gather the fetches of a loop, and many at once wait for one another, with loads behind
+// them.
+template <bool IntoL1>
+INLINE void fetch_after([[maybe_unused]] Lanes& dot, const void* p) {
+#if defined(__AVX2__) && !defined(REALM_IS_BASELINE)
+  if constexpr (IntoL1) {
+    asm("prefetcht0 %1" : "+v"(dot.v) : "m"(*(const char*)p));
+  } else {
+    asm("prefetcht1 %1" : "+v"(dot.v) : "m"(*(const char*)p));
+  }
+#else
+  __builtin_prefetch(p, 0, IntoL1 ? 3 : 2);
+#endif
+}
+
 template <int N>
 struct Constant {
   static constexpr int value = N;
@@ -342,4 +358,12 @@ INLINE void unroll(F&& f) {
     f(Constant<I>{});
     unroll<N, I + 1>(f);
   }
+}
+
+// Calls f(Constant<i>) for those of N that fall to a share, when they are dealt out evenly.
+template <int N, int Shares, int Share, class F>
+INLINE void unroll_share(F&& f) {
+  unroll<N>([&](auto i) INLINE_LAMBDA {
+    if constexpr (i.value * Shares / N == Share) f(i);
+  });
 }
