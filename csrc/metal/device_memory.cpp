@@ -28,6 +28,11 @@ Place Memory::at(const void* address) const {
 MetalBuffer* Memory::make(uint64_t bytes) {
   const uint64_t n = std::max<uint64_t>(bytes, 1);
   MetalBuffer* buffer = device_->make_buffer(n);
+  if (!buffer && n > device_->properties().buffer_bytes) {
+    fail(ErrorCode::kOutOfMemory, "a buffer of the Metal device has at most ",
+         human_bytes(device_->properties().buffer_bytes), "; ", human_bytes(bytes),
+         " are needed in one");
+  }
   if (!buffer) {
     fail(ErrorCode::kOutOfMemory, "the Metal device has ", human_bytes(device_->free_bytes()),
          " free of ", human_bytes(device_->properties().memory_bytes), "; ", human_bytes(bytes),

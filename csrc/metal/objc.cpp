@@ -8,6 +8,8 @@ namespace realm::metal::objc {
 namespace {
 
 constexpr char kObjc[] = "/usr/lib/libobjc.A.dylib";
+// Without it Metal gives a program that draws nothing no default device.
+constexpr char kCoreGraphics[] = "/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics";
 constexpr char kMetal[] = "/System/Library/Frameworks/Metal.framework/Metal";
 
 Runtime load() {
@@ -18,8 +20,9 @@ Runtime load() {
     return library;
   };
   void* objc = open(kObjc);
+  void* graphics = open(kCoreGraphics);
   void* metal = open(kMetal);
-  if (!objc || !metal) return r;
+  if (!objc || !graphics || !metal) return r;
   const auto find = [&](void* library, const char* name, auto& function) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
     if (!function && r.missing.empty()) r.missing = std::string(name) + " is not there";
@@ -30,6 +33,7 @@ Runtime load() {
   find(objc, "objc_autoreleasePoolPush", r.push_pool);
   find(objc, "objc_autoreleasePoolPop", r.pop_pool);
   find(metal, "MTLCreateSystemDefaultDevice", r.default_device);
+  find(metal, "MTLCopyAllDevices", r.all_devices);
   r.complete = r.missing.empty();
   return r;
 }

@@ -24,13 +24,14 @@ struct Runtime {
   void* (*push_pool)() = nullptr;
   void (*pop_pool)(void* pool) = nullptr;
   Id (*default_device)() = nullptr;  // MTLCreateSystemDefaultDevice
+  Id (*all_devices)() = nullptr;     // MTLCopyAllDevices, an array
 
   // Whether everything is there; if not, `missing` says what is not.
   bool complete = false;
   std::string missing;
 };
 
-// Loads libobjc and Metal at the first call. Never throws.
+// Loads libobjc, CoreGraphics and Metal at the first call. Never throws.
 const Runtime& runtime();
 
 template <class Result = Id, class... Arguments>

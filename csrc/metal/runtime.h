@@ -43,6 +43,7 @@ struct DeviceProperties {
   std::string name;
   std::string family;         // "Apple7" or later
   uint64_t memory_bytes = 0;  // that a process should use at most
+  uint64_t buffer_bytes = 0;  // of one buffer at most
 };
 
 class Device {
@@ -52,7 +53,7 @@ class Device {
   virtual const DeviceProperties& properties() const = 0;
   virtual uint64_t free_bytes() const = 0;
 
-  // Null when there is not so much left. Any thread.
+  // Null when there is not so much left, or it is more than one buffer holds. Any thread.
   virtual MetalBuffer* make_buffer(uint64_t bytes) = 0;
   // A buffer over memory of the process, which stays where it is as long as the buffer lives; null
   // if it cannot be had. `begin` and `bytes` are multiples of kMappedAlignment.

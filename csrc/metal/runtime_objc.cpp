@@ -25,6 +25,8 @@ constexpr Integer kLanguage3_0 = Integer{3} << 16;  // MTLLanguageVersion3_0
 constexpr Integer kStorageShared = 0;               // MTLResourceStorageModeShared
 constexpr Integer kReadAndWrite = 1 | 2;            // MTLResourceUsageRead | MTLResourceUsageWrite
 constexpr Integer kCompleted = 4;                   // MTLCommandBufferStatusCompleted
+constexpr long kMathSafe = 0;                       // MTLMathModeSafe
+constexpr long kFunctionsPrecise = 1;               // MTLMathFloatingPointFunctionsPrecise
 
 struct Size {  // MTLSize
   Integer width, height, depth;
@@ -46,19 +48,21 @@ class MetalDevice final : public Device {
     while (family < kNewestFamily && supports(family + 1)) ++family;
     properties_.family = concat("Apple", family - 1000);
     properties_.memory_bytes = send<uint64_t>(device_.get(), "recommendedMaxWorkingSetSize");
+    properties_.buffer_bytes = send<Integer>(device_.get(), "maxBufferLength");
     const auto shared = send<Integer>(device_.get(), "maxThreadgroupMemoryLength");
     require(shared >= kThreadgroupBytes, properties_.name, " has ", shared,
             " bytes of threadgroup memory; kernels need ", kThreadgroupBytes);
     queue_ = Owned(send(device_.get(), "newCommandQueue"));
     require(static_cast<bool>(queue_), "no command queue can be made");
-    const Owned probe(new_buffer(16));
-    require(probe && objc::responds(probe.get(), "gpuAddress"),
+    nothing_ = Owned(new_buffer(16));
+    require(nothing_ && objc::responds(nothing_.get(), "gpuAddress"),
             "this macOS has no GPU addresses; macOS 13 has");
     compile();
   }
 
   // Metal ends a process that drops an open encoder.
   ~MetalDevice() override {
+    const Pool pool;
     if (encoder_) send<void>(encoder_.get(), "endEncoding");
   }
 
@@ -69,9 +73,13 @@ class MetalDevice final : public Device {
   }
 
   MetalBuffer* make_buffer(uint64_t bytes) override {
-    return bytes > free_bytes() ? nullptr : reinterpret_cast<MetalBuffer*>(new_buffer(bytes));
+    const Pool pool;
+    if (bytes > free_bytes() || bytes > properties_.buffer_bytes) return nullptr;
+    return reinterpret_cast<MetalBuffer*>(new_buffer(bytes));
   }
   MetalBuffer* map_memory(const void* begin, uint64_t bytes) override {
+    const Pool pool;
+    if (bytes > properties_.buffer_bytes) return nullptr;
     // The deallocator, a block, is none: the weight keeps the mapping alive.
     return reinterpret_cast<MetalBuffer*>(
         send(device_.get(), "newBufferWithBytesNoCopy:length:options:deallocator:",
@@ -79,6 +87,7 @@ class MetalDevice final : public Device {
   }
   // A command buffer keeps what it uses.
   void free_buffer(MetalBuffer* buffer) noexcept override {
+    const Pool pool;
     if (buffer) send<void>(as_id(buffer), "release");
   }
   std::byte* host_address(MetalBuffer* buffer) const override {
@@ -96,8 +105,10 @@ class MetalDevice final : public Device {
     send<void>(encoder, "setComputePipelineState:", pipeline);
     Integer index = 0;
     for (const Place& place : dispatch.buffers) {
-      send<void>(encoder, "setBuffer:offset:atIndex:", as_id(place.buffer),
-                 static_cast<Integer>(place.offset), index++);
+      // Metal's validation wants a buffer also where the kernel is told to read none.
+      const Id buffer = place.buffer ? as_id(place.buffer) : nothing_.get();
+      send<void>(encoder, "setBuffer:offset:atIndex:", buffer, static_cast<Integer>(place.offset),
+                 index++);
     }
     if (dispatch.constants_bytes > 0) {
       send<void>(encoder, "setBytes:length:atIndex:", dispatch.constants,
@@ -148,8 +159,14 @@ class MetalDevice final : public Device {
   void compile() {
     const Owned options(
         send(send(objc::runtime().get_class("MTLCompileOptions"), "alloc"), "init"));
+    require(static_cast<bool>(options), "there are no options to compile with");
     send<void>(options.get(), "setLanguageVersion:", kLanguage3_0);
-    send<void>(options.get(), "setFastMathEnabled:", static_cast<signed char>(0));
+    if (objc::responds(options.get(), "setMathMode:")) {  // macOS 15
+      send<void>(options.get(), "setMathMode:", kMathSafe);
+      send<void>(options.get(), "setMathFloatingPointFunctions:", kFunctionsPrecise);
+    } else {
+      send<void>(options.get(), "setFastMathEnabled:", static_cast<signed char>(0));
+    }
     Id error = nullptr;
     library_ = Owned(send(device_.get(), "newLibraryWithSource:options:error:",
                           objc::string(kKernelSource), options.get(), &error));
@@ -189,9 +206,22 @@ class MetalDevice final : public Device {
   const Owned device_;
   DeviceProperties properties_;
   Owned queue_, library_;
+  Owned nothing_;  // a buffer for bindings that are not read
   std::array<Owned, static_cast<size_t>(Kernel::kCount)> pipelines_;
   Owned commands_, encoder_;  // while there is something to finish
 };
+
+}  // namespace
+
+namespace {
+
+// A process without a window is not always given a default device where there is one.
+Owned system_device() {
+  Owned device(objc::runtime().default_device());
+  if (device) return device;
+  const Owned all(objc::runtime().all_devices());
+  return Owned::retain(all ? send(all.get(), "firstObject") : nullptr);
+}
 
 }  // namespace
 
@@ -203,7 +233,7 @@ std::unique_ptr<Device> open_device(std::string& reason) {
   }
   try {
     const Pool pool;
-    Owned device(runtime.default_device());
+    Owned device = system_device();
     if (device) return std::make_unique<MetalDevice>(std::move(device));
     reason = "the system has no Metal device";
   } catch (const Error& error) {

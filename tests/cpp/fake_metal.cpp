@@ -126,19 +126,30 @@ void dispatch(Encoder* self, SelectorName, MetalSize groups, MetalSize threads) 
                                     info.constants_bytes});
 }
 
+// Metal may leave objects of its own to the pool of whoever asks.
+void leave_something() {
+  autoreleased(make<Text>("of Metal's own"));
+}
+
 Object* new_buffer(Gpu* self, SelectorName, Integer bytes, Integer options) {
+  leave_something();
+  if (bytes > self->device->properties().buffer_bytes)
+    complain("a buffer is longer than one can be");
   if (options != 0) complain("memory is not shared");
   metal::MetalBuffer* buffer = self->device->make_buffer(bytes);
   return buffer ? make<GpuMemory>(self->device, buffer) : nullptr;
 }
 Object* map_buffer(Gpu* self, SelectorName, void* begin, Integer bytes, Integer options, Id block) {
+  leave_something();
+  if (bytes > self->device->properties().buffer_bytes)
+    complain("a buffer is longer than one can be");
   if (options != 0 || block) complain("memory is mapped in another way");
   metal::MetalBuffer* buffer = self->device->map_memory(begin, bytes);
   return buffer ? make<GpuMemory>(self->device, buffer) : nullptr;
 }
 Object* new_library(Gpu*, SelectorName, Text* source, Options* options, Object** error) {
   if (source->text != metal::kKernelSource) complain("another source is compiled");
-  if (options->fast_math || options->version != 3 << 16)
+  if (options->fast_math || options->fast_functions || options->version != 3 << 16)
     complain("other options are compiled with");
   if (fake_metal().compiles) return make<Library>();
   *error = autoreleased(make<Failure>("metal/norm.metal:7: error: expected ';'"));
@@ -187,8 +198,9 @@ void set_pipeline(Encoder* self, SelectorName, Pipeline* pipeline) {
   self->residents.clear();
 }
 void set_buffer(Encoder* self, SelectorName, GpuMemory* memory, Integer offset, Integer index) {
-  if (memory) keep(self, memory);
-  self->buffers[index] = {memory ? memory->buffer : nullptr, offset};
+  if (!memory) return complain(concat("nothing is bound at ", index));
+  keep(self, memory);
+  self->buffers[index] = {memory->buffer, offset};
 }
 void set_bytes(Encoder* self, SelectorName, const void* bytes, Integer length, Integer index) {
   if (length > 4096) complain("constants are too large for setBytes");
@@ -211,7 +223,9 @@ void end_encoding(Encoder* self, SelectorName) {
 }
 
 signed char responds(Object*, SelectorName, SelectorName asked) {
-  return asked != std::string("gpuAddress") || fake_metal().has_addresses;
+  if (asked == std::string("gpuAddress")) return fake_metal().has_addresses;
+  if (asked == std::string("setMathMode:")) return fake_metal().has_math_modes;
+  return 0;
 }
 Object* device_name(Gpu*, SelectorName) {
   return autoreleased(make<Text>("Fake M2"));
@@ -224,6 +238,9 @@ uint64_t working_set(Gpu* self, SelectorName) {
 }
 uint64_t allocated(Gpu* self, SelectorName) {
   return self->device->properties().memory_bytes - self->device->free_bytes();
+}
+Integer buffer_length(Gpu* self, SelectorName) {
+  return self->device->properties().buffer_bytes;
 }
 Integer shared_length(Gpu*, SelectorName) {
   return fake_metal().shared_bytes;
@@ -253,7 +270,16 @@ void set_version(Options* self, SelectorName, Integer version) {
   self->version = version;
 }
 void set_fast_math(Options* self, SelectorName, signed char on) {
-  self->fast_math = on != 0;
+  self->fast_math = self->fast_functions = on != 0;
+}
+void set_math_mode(Options* self, SelectorName, long mode) {
+  self->fast_math = mode != 0;
+}
+void set_functions(Options* self, SelectorName, long functions) {
+  self->fast_functions = functions != 1;
+}
+Object* first_of(Gpus* self, SelectorName) {
+  return self->first;
 }
 
 // Classes are objects too; they live as long as the program.
@@ -288,12 +314,17 @@ const std::map<std::string, Methods>& all_methods() {
       {"MTLCompileOptions",
        {{"init", method(init)},
         {"setLanguageVersion:", method(set_version)},
+        {"respondsToSelector:", method(responds)},
+        {"setMathMode:", method(set_math_mode)},
+        {"setMathFloatingPointFunctions:", method(set_functions)},
         {"setFastMathEnabled:", method(set_fast_math)}}},
+      {"NSArray", {{"firstObject", method(first_of)}}},
       {"MTLDevice",
        {{"name", method(device_name)},
         {"supportsFamily:", method(supports)},
         {"recommendedMaxWorkingSetSize", method(working_set)},
         {"currentAllocatedSize", method(allocated)},
+        {"maxBufferLength", method(buffer_length)},
         {"maxThreadgroupMemoryLength", method(shared_length)},
         {"newCommandQueue", method(new_queue)},
         {"newBufferWithLength:options:", method(new_buffer)},
@@ -371,7 +402,13 @@ const Runtime& runtime() {
       test::pools().pop_back();
       for (test::Object* object : dropped) test::release(object);
     };
-    r.default_device = []() -> Id { return test::make<test::Gpu>(); };
+    r.default_device = []() -> Id {
+      return test::fake_metal().has_default_device ? test::make<test::Gpu>() : nullptr;
+    };
+    r.all_devices = []() -> Id {
+      return test::make<test::Gpus>(test::fake_metal().has_devices ? test::make<test::Gpu>()
+                                                                   : nullptr);
+    };
     r.complete = true;
     return r;
   }();

@@ -30,7 +30,8 @@ struct MetalSize {
 struct FakeMetal {
   long newest_family = 1008;
   Integer shared_bytes = 32 << 10, most_threads = 1024, simd_threads = 32;
-  bool has_addresses = true, compiles = true, completes = true;
+  bool has_addresses = true, has_math_modes = true, compiles = true, completes = true;
+  bool has_default_device = true, has_devices = true;
 
   int n_alive = 0;
   int n_commits = 0;
@@ -96,12 +97,19 @@ struct Failure : Object {
 struct Options : Object {
   Options() : Object("MTLCompileOptions") {}
   Integer version = 0;
-  bool fast_math = true;
+  bool fast_math = true, fast_functions = true;
 };
 struct Gpu : Object {
   Gpu() : Object("MTLDevice"), device(metal::open_device(reason)) {}
   std::string reason;
   std::shared_ptr<metal::Device> device;
+};
+struct Gpus : Object {  // an array
+  explicit Gpus(Gpu* one) : Object("NSArray"), first(one) {}
+  ~Gpus() override {
+    if (first) release(first);
+  }
+  Gpu* first;
 };
 struct GpuMemory : Object {
   GpuMemory(std::shared_ptr<metal::Device> on, metal::MetalBuffer* memory)

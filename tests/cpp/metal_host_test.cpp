@@ -4,6 +4,7 @@
 #include "cpp/fake_metal.h"
 #include "cpp/gpu_device.h"
 #include "cpp/harness.h"
+#include "metal/emulation/runtime.h"
 #include "metal/metal_backend.h"
 #include "model/decoder.h"
 
@@ -40,6 +41,12 @@ std::string refusal() {
   std::string reason;
   EXPECT(metal::open_system_device(reason) == nullptr);
   return reason;
+}
+
+std::string refusal_or_name() {
+  std::string reason;
+  const auto device = metal::open_system_device(reason);
+  return device ? device->properties().name : reason;
 }
 
 std::unique_ptr<Backend> system_backend() {
@@ -127,6 +134,42 @@ TEST(a_device_that_does_not_serve_is_refused_with_the_reason) {
     fake_metal().compiles = false;
     EXPECT(test::contains(refusal(), "metal/norm.metal:7: error: expected ';'"));
   }
+}
+
+TEST(a_system_that_names_no_default_device_is_asked_for_all) {
+  if (!kCanSend) return;
+  {
+    const Fresh fresh;
+    fake_metal().has_default_device = false;
+    EXPECT_EQ(refusal_or_name(), std::string("Fake M2"));
+  }
+  {
+    const Fresh fresh;
+    fake_metal().has_default_device = fake_metal().has_devices = false;
+    EXPECT_EQ(refusal_or_name(), std::string("the system has no Metal device"));
+  }
+}
+
+TEST(a_system_before_math_modes_is_told_to_leave_fast_math) {
+  if (!kCanSend) return;
+  const Fresh fresh;  // the fake refuses to compile with it
+  fake_metal().has_math_modes = false;
+  EXPECT_EQ(refusal_or_name(), std::string("Fake M2"));
+}
+
+TEST(a_buffer_longer_than_the_device_takes_is_refused_with_the_limit) {
+  if (!kCanSend) return;
+  const Fresh fresh;
+  simt::MetalState& state = simt::metal_state();
+  const uint64_t before = state.buffer_bytes;
+  state.buffer_bytes = 1 << 20;
+  {
+    const auto backend = system_backend();
+    const std::string text = EXPECT_ERROR(kOutOfMemory, { backend->allocate(uint64_t{3} << 20); });
+    EXPECT(test::contains(text, "a buffer of the Metal device has at most 1.00 MiB; 3.00 MiB"));
+    backend->allocate(1 << 20);
+  }
+  state.buffer_bytes = before;
 }
 
 TEST(a_pipeline_that_does_not_fit_is_told_by_its_kernels_name) {

@@ -78,7 +78,7 @@ class EmulatedDevice final : public Device {
   MetalBuffer* make_buffer(uint64_t bytes) override {
     require_alive();
     const std::lock_guard lock(mutex_);
-    if (bytes > free_bytes()) return nullptr;
+    if (bytes > free_bytes() || bytes > properties_.buffer_bytes) return nullptr;
     // The sanitizer's own red zone stands right behind the last byte.
     void* memory = nullptr;
     if (posix_memalign(&memory, 256, bytes)) return nullptr;
@@ -90,7 +90,7 @@ class EmulatedDevice final : public Device {
 
   MetalBuffer* map_memory(const void* begin, uint64_t bytes) override {
     require_alive();
-    if (metal_state().refuses_mapping) return nullptr;
+    if (metal_state().refuses_mapping || bytes > properties_.buffer_bytes) return nullptr;
     if (reinterpret_cast<uintptr_t>(begin) % kMappedAlignment || bytes % kMappedAlignment)
       fail(ErrorCode::kInternal, "Metal: mapped memory is not whole pages");
     const std::lock_guard lock(mutex_);
@@ -184,7 +184,8 @@ class EmulatedDevice final : public Device {
               [&] { (*recorded.kernel->invoke)(bound); }, {kThreadgroupBytes, kAnyGrid});
   }
 
-  const DeviceProperties properties_{"emulated on the CPU", "Apple7", metal_state().memory_bytes};
+  const DeviceProperties properties_{"emulated on the CPU", "Apple7", metal_state().memory_bytes,
+                                     metal_state().buffer_bytes};
   std::mutex mutex_;  // of buffers_ and of the state's counts
   std::map<MetalBuffer*, std::shared_ptr<MetalBuffer>> buffers_;
   std::vector<Recorded> pending_;

@@ -7,6 +7,7 @@ namespace realm::simt {
 
 struct MetalState {
   uint64_t memory_bytes = uint64_t{1} << 30;
+  uint64_t buffer_bytes = uint64_t{1} << 30;
   uint64_t used_bytes = 0;
   uint64_t n_allocations = 0, n_mapped = 0, n_dispatches = 0;  // since the process began
   uint64_t n_command_buffers = 0;
