@@ -96,6 +96,7 @@ TEST(a_forward_through_the_host_has_the_bits_of_the_emulated_device) {
 TEST(adapters_reach_their_factors_by_address) {
   if (!kCanSend) return;
   const Fresh fresh;
+  simt::metal_state().hides_the_rest = true;
   test::GpuDevice device(system_backend());
   const Matrix in = device.matrix(2, {1, 2, 3, 4}), out = device.matrix(2, {10, 20, 30, 40});
   const auto factor = [&](const Floats& values) {
@@ -110,6 +111,7 @@ TEST(adapters_reach_their_factors_by_address) {
   product.out = out;
   device.backend->add_lora({&product, 1}, in);
   EXPECT((device.read(out) == Floats{10, 20, 30 + 14, 40 + 21}));
+  simt::metal_state().hides_the_rest = false;
 }
 
 TEST(a_device_that_does_not_serve_is_refused_with_the_reason) {

@@ -2,6 +2,7 @@
 // so that memory which the host changes too early is seen to change. Fresh memory is full of NaN.
 #include "metal/emulation/runtime.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -141,6 +142,7 @@ class EmulatedDevice final : public Device {
       if (state.fail_dispatch_in > 0 && --state.fail_dispatch_in == 0) state.lost = true;
       require_alive();
       ++state.n_dispatches;
+      const Hidden hidden(*this, recorded);
       run(recorded);
     }
   }
@@ -153,6 +155,30 @@ class EmulatedDevice final : public Device {
     std::vector<void*> buffers;
     std::vector<std::byte> constants;
     std::vector<std::shared_ptr<MetalBuffer>> kept;
+  };
+
+  // What a dispatch does not make resident, a device need not find: it is NaN as long as this
+  // lives, and what is written there is lost.
+  class Hidden {
+   public:
+    Hidden(EmulatedDevice& device, const Recorded& recorded) {
+      if (!metal_state().hides_the_rest) return;
+      const std::lock_guard lock(device.mutex_);
+      for (const auto& [raw, buffer] : device.buffers_) {
+        if (!buffer->is_own || std::ranges::count(recorded.kept, buffer) > 0) continue;
+        hidden_.push_back({buffer, {buffer->begin, buffer->begin + buffer->bytes}});
+        std::memset(buffer->begin, 0xff, buffer->bytes);
+      }
+    }
+    ~Hidden() {
+      for (const auto& [buffer, bytes] : hidden_)
+        std::memcpy(buffer->begin, bytes.data(), bytes.size());
+    }
+    Hidden(const Hidden&) = delete;
+    Hidden& operator=(const Hidden&) = delete;
+
+   private:
+    std::vector<std::pair<std::shared_ptr<MetalBuffer>, std::vector<std::byte>>> hidden_;
   };
 
   MetalBuffer* keep(std::shared_ptr<MetalBuffer> buffer) {

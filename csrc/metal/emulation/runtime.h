@@ -15,6 +15,7 @@ struct MetalState {
   bool lost = false;
   bool is_absent = false;  // no device is found
   bool refuses_mapping = false;
+  bool hides_the_rest = false;  // while a dispatch runs, memory that it neither binds nor names
 };
 MetalState& metal_state();
 
