@@ -102,6 +102,12 @@ void MetalBackend::decode_rows(const Weight& weight, int64_t first_row, int64_t 
   }
 }
 
+// Of memory that all programs share, and of what the system lets the device have of it: the rest is
+// for working memory, adapters, and a draft model's cache.
+uint64_t MetalBackend::memory_for_cache() const {
+  return std::min(Backend::memory_for_cache(), memory_->device().free_bytes() / 4 * 3);
+}
+
 int64_t MetalBackend::kv_page_tokens() const {
   return gpu::kPageTokens;
 }

@@ -39,6 +39,7 @@ class MetalBackend final : public Backend {
   void download(const void* device, void* host, uint64_t bytes) override;
   void sync() override;
   bool maps_weights() const override { return true; }
+  uint64_t memory_for_cache() const override;
   std::unique_ptr<Weight> load_weight(const WeightBytes& bytes) override;
   void decode_rows(const Weight& weight, int64_t first_row, int64_t n_rows, float* out) override;
   int64_t kv_page_tokens() const override;

@@ -59,6 +59,19 @@ TEST(weights_of_a_file_take_no_memory_of_the_device) {
   EXPECT(simt::metal_state().used_bytes < before + (16 << 10));  // norms, and nothing else
 }
 
+TEST(a_cache_takes_no_more_than_most_of_what_the_device_has_left) {
+  simt::MetalState& state = simt::metal_state();
+  const uint64_t before = state.memory_bytes;
+  {
+    const auto backend = make_metal_backend(false);
+    state.memory_bytes = state.used_bytes + (4 << 20);
+    EXPECT_EQ(backend->memory_for_cache(), uint64_t{3} << 20);
+    const auto taken = backend->allocate(4 << 20);
+    EXPECT_EQ(backend->memory_for_cache(), uint64_t{0});
+  }
+  state.memory_bytes = before;
+}
+
 TEST(what_the_host_tells_a_step_stays_until_the_step_is_done) {
   test::GpuDevice device(make_metal_backend(false));
   Floats values(64 * 4);

@@ -73,13 +73,14 @@ class EmulatedDevice final : public Device {
  public:
   const DeviceProperties& properties() const override { return properties_; }
   uint64_t free_bytes() const override {
-    return metal_state().memory_bytes - metal_state().used_bytes;
+    const std::lock_guard lock(mutex_);
+    return bytes_left();
   }
 
   MetalBuffer* make_buffer(uint64_t bytes) override {
     require_alive();
     const std::lock_guard lock(mutex_);
-    if (bytes > free_bytes() || bytes > properties_.buffer_bytes) return nullptr;
+    if (bytes > bytes_left() || bytes > properties_.buffer_bytes) return nullptr;
     // The sanitizer's own red zone stands right behind the last byte.
     void* memory = nullptr;
     if (posix_memalign(&memory, 256, bytes)) return nullptr;
@@ -181,6 +182,8 @@ class EmulatedDevice final : public Device {
     std::vector<std::pair<std::shared_ptr<MetalBuffer>, std::vector<std::byte>>> hidden_;
   };
 
+  static uint64_t bytes_left() { return metal_state().memory_bytes - metal_state().used_bytes; }
+
   MetalBuffer* keep(std::shared_ptr<MetalBuffer> buffer) {
     MetalBuffer* raw = buffer.get();
     buffers_[raw] = std::move(buffer);
@@ -212,7 +215,7 @@ class EmulatedDevice final : public Device {
 
   const DeviceProperties properties_{"emulated on the CPU", "Apple7", metal_state().memory_bytes,
                                      metal_state().buffer_bytes};
-  std::mutex mutex_;  // of buffers_ and of the state's counts
+  mutable std::mutex mutex_;  // of buffers_ and of the state's counts
   std::map<MetalBuffer*, std::shared_ptr<MetalBuffer>> buffers_;
   std::vector<Recorded> pending_;
 };
