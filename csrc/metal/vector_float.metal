@@ -22,7 +22,7 @@ kernel void vector_float_kernel(
       (device const typename Element::Bits*)weight + (rows.weight_base + col) * p.n_cols;
   float sums[kVectorFloatRows] = {};
   for (long k = long(lane) * 4; k < p.n_cols; k += kSimd * 4) {
-    const int n_here = int(min(p.n_cols - k, long(4)));
+    const int n_here = int(min(long(p.n_cols) - k, long(4)));
     for (int i = 0; i < 4; ++i) {
       if (i >= n_here) break;
       const float w = Element::widen(values[k + i]);
