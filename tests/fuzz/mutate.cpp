@@ -150,7 +150,7 @@ void Mutator::add_field_edits() {
     std::set<uint64_t> values;
     for (const uint64_t value : kExtremes) values.insert(value & mask);
     for (const uint64_t value :
-         {base_.size(), base_.size() - field.offset, uint64_t{0} - field.offset}) {
+         {uint64_t{base_.size()}, base_.size() - field.offset, uint64_t{0} - field.offset}) {
       values.insert(value & mask);
     }
     const uint64_t present = number_at(base_, field.offset, field.size);
