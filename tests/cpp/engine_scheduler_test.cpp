@@ -47,7 +47,7 @@ Outcome let_through(const Crowd& crowd, unsigned seed) {
     const auto plan = scheduler.plan(Clock::time_point{});
     ++outcome.n_steps;
     outcome.n_preempted += std::ssize(scheduler.preempted());
-    outcome.widest = std::max(outcome.widest, std::ssize(plan));
+    outcome.widest = std::max<int64_t>(outcome.widest, std::ssize(plan));
     int64_t rows = 0, wanted = 0;
     std::set<const Sequence*> seen;
     for (const Work& work : plan) {
