@@ -211,10 +211,6 @@ class MetalDevice final : public Device {
   Owned commands_, encoder_;  // while there is something to finish
 };
 
-}  // namespace
-
-namespace {
-
 // A process without a window is not always given a default device where there is one.
 Owned system_device() {
   Owned device(objc::runtime().default_device());

@@ -330,7 +330,7 @@ INLINE Lanes high_nibbles(Lanes a) {
 
 // Fetches the line at `p` into L1, or from memory as far as L2, after a dot is known. Compilers
 // would gather the fetches of a loop, and many at once wait for one another, with loads behind
-// them.
+// them. Measured on x86-64; elsewhere the compiler still places them.
 template <bool IntoL1>
 INLINE void fetch_after([[maybe_unused]] Lanes& dot, const void* p) {
 #if defined(__AVX2__) && !defined(REALM_IS_BASELINE)
