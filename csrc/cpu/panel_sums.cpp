@@ -73,16 +73,6 @@ float* zeroed_sums(int64_t rows, int64_t panels) {
   return memory.get();
 }
 
-void fetch_outputs(const Product& product, int64_t first_row, int64_t rows, int64_t panel,
-                   int64_t panels) {
-  const Columns columns(product.weight, panel, panels);
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* out = product.out.data + (first_row + r) * product.out.cols + columns.first;
-    for (int64_t i = 0; i < columns.n; i += kLineFloats) __builtin_prefetch(out + i, 1, 2);
-    __builtin_prefetch(out + columns.n - 1, 1, 2);
-  }
-}
-
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                 int64_t panel, int64_t panels) {
   move_sums(product, sums, first_row, rows, panel, panels, copy_floats);

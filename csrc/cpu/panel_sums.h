@@ -10,17 +10,13 @@ namespace realm::cpu {
 // until its next call.
 float* zeroed_sums(int64_t rows, int64_t panels);
 
-// Fetches, to be written soon, where `write_sums` will write: the rows lie far apart.
-void fetch_outputs(const Product& product, int64_t first_row, int64_t rows, int64_t panel,
-                   int64_t panels);
-
 // Moves sums of the rows from `first_row` on and the panels from `panel` on to the product's
 // output, adding the bias. Lanes that are not rows of the product are dropped.
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                 int64_t panel, int64_t panels);
 
-// The same past the caches where the machine can: for outputs that weights on their way through
-// the caches would push out again. Other threads see them after `finish_streams`.
+// The same past the caches where the machine can: for outputs that would be pushed out of them
+// before anyone reads them. Other threads see them after `finish_streams`.
 void stream_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                  int64_t panel, int64_t panels);
 void finish_streams();

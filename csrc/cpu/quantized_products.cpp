@@ -16,25 +16,15 @@ constexpr int64_t kFusedPanels = 8;  // whose sums are written together
 // A weight of this many bytes pushes what was written out of the caches before anyone reads it: the
 // output's lines would be fetched for nothing.
 constexpr int64_t kStreamingWeight = 1 << 20;
-constexpr int64_t kSweepBytes = 1 << 20;  // quantized activations of a sweep: they stay in L2
-constexpr int64_t kMaxSweepRows = 512;
-constexpr int64_t kLeastMatrixRows = 32;      // fewer do not pay for folding a slab
-constexpr int64_t kStretchBytes = 384 << 10;  // packed weights that every sweep goes over
+// What stays in L2 beside each other: quantized activations of a run of blocks, and sums.
+constexpr int64_t kActBytes = 1 << 20, kSumsBytes = 384 << 10;
+constexpr int64_t kMaxSweepRows = 512, kSweepUnit = 32;
+constexpr float kLargestSquare = 127.0f * 127 * kBlockValues / 2;  // of half a block of activations
 
-// Packed blocks that are wanted soon: fetched a few lines at a time, between tiles, since all at
-// once hold up the loads that hit the caches.
-struct NextBlocks {
-  const uint8_t* at = nullptr;
-  int64_t stride = 0, lines = 0;  // from a panel to the next; of each panel's block
-  int panels = 0;
-  int64_t fetched = 0;
-
-  void fetch(int64_t end) {
-    for (; fetched < end; ++fetched) {
-      for (int i = 0; i < panels; ++i) __builtin_prefetch(at + i * stride + 64 * fetched, 0, 2);
-    }
-  }
-};
+// Fewer rows do not pay for folding weights, unless they fill the unit's tiles.
+bool is_worth_folding(int64_t rows) {
+  return rows >= 24 || rows == kMatrixRows;
+}
 
 // The matrix unit of a level, open in this thread for as long as this lives; null: nothing is.
 class OpenMatrixUnit {
@@ -61,9 +51,9 @@ class QuantizedProduct {
         weight_(as_cpu(*product.weight.weight)),
         layout_(panel_layout(weight_.format())),
         acts_(acts),
-        unit_multiply_(acts.in().rows < kLeastMatrixRows
-                           ? nullptr
-                           : kernels.matrix.multiply[static_cast<int>(layout_.slab_kind)]) {}
+        unit_multiply_(is_worth_folding(acts.in().rows)
+                           ? kernels.matrix.multiply[static_cast<int>(layout_.slab_kind)]
+                           : nullptr) {}
 
   void run(int64_t first, int64_t n) {
     if (weight_.is_packed() && layout_.packed && acts_.in().rows <= kMaxFusedInput) {
@@ -86,12 +76,6 @@ class QuantizedProduct {
   }
 
  private:
-  // One block of some panels.
-  struct Slabs {
-    Slab plain[kMaxTilePanels];
-    FoldedSlab folded[kMaxTilePanels];  // where the matrix unit multiplies
-  };
-
   bool is_fine() const { return has_fine_activations(layout_); }
   const void* acts_at(int64_t block, int64_t row) const {
     if (is_fine()) return acts_.fine(block, row);
@@ -129,121 +113,199 @@ class QuantizedProduct {
     }
   }
 
-  // Rows by sweeps whose activations stay in L2, panels by stretches whose packed bits do: each
-  // sweep but the first finds a stretch's weights there.
+  // Panels times rows.
+  struct Sweep {
+    int64_t first_panel, n_panels, first_row, n_rows;
+  };
+
   void run_slabs(int64_t first, int64_t n) {
     const OpenMatrixUnit unit(unit_multiply_ ? &kernels_.matrix : nullptr);
-    const int64_t panel_bytes = kPanelRows * weight_.n_blocks() * weight_.format().block_bytes;
+    const int64_t rows = acts_.in().rows;
+    const int64_t sweeps = (rows + kMaxSweepRows - 1) / kMaxSweepRows;
+    const int64_t sums_bytes = std::min(rows, kMaxSweepRows) * kPanelRows * sizeof(float);
     const int64_t stretch =
-        std::max<int64_t>(1, kStretchBytes / (kMaxTilePanels * panel_bytes)) * kMaxTilePanels;
+        std::max<int64_t>(kSumsBytes / sums_bytes / kMaxTilePanels, 1) * kMaxTilePanels;
+    const auto begin_of = [&](int64_t sweep) {  // whole tiles, but for the last
+      return sweep < sweeps ? rows * sweep / sweeps / kSweepUnit * kSweepUnit : rows;
+    };
     for (int64_t p = first; p < first + n; p += stretch) {
-      run_stretch(p, std::min(stretch, first + n - p));
-    }
-  }
-
-  void run_stretch(int64_t first, int64_t n) {
-    const int64_t rows = acts_.in().rows, blocks = n_blocks();
-    const auto most = std::clamp<int64_t>(
-        kSweepBytes / (blocks * static_cast<int64_t>(act_bytes())), kMaxTileRows, kMaxSweepRows);
-    const int64_t tiles_of_rows = (rows + kMaxTileRows - 1) / kMaxTileRows;
-    const int64_t sweeps = (rows + most - 1) / most;
-    for (int64_t s = 0; s < sweeps; ++s) {  // of whole tiles, but for the last
-      const int64_t from = tiles_of_rows * s / sweeps * kMaxTileRows;
-      const int64_t to = std::min(rows, tiles_of_rows * (s + 1) / sweeps * kMaxTileRows);
-      for (int64_t p = first; p < first + n;) {
-        int64_t together = std::min<int64_t>(kMaxTilePanels, first + n - p);
-        while (!tiles()[1][together]) --together;
-        run_sweep(p, static_cast<int>(together), from, to - from);
-        p += together;
+      const int64_t panels = std::min(stretch, first + n - p);
+      for (int64_t s = 0; s < sweeps; ++s) {
+        run_sweep({p, panels, begin_of(s), begin_of(s + 1) - begin_of(s)});
       }
     }
   }
 
-  void run_sweep(int64_t panel, int panels, int64_t first_row, int64_t rows) {
-    thread_local Slabs slabs;
-    float* sums = zeroed_sums((rows + kMatrixRows - 1) / kMatrixRows * kMatrixRows, panels);
-    for (int64_t block = 0; block < n_blocks(); ++block) {
-      for (int i = 0; i < panels; ++i) unpack_slab(panel + i, block, slabs, i);
-      NextBlocks next = blocks_after(panel, panels, block);
-      multiply_slabs(slabs, block, panel, panels, first_row, rows, next, sums);
-    }
-    write_sums(product_, sums, first_row, rows, panel, panels);
-  }
+  // A run of blocks is gone over by all panels before the next: its activations and the sums stay
+  // in L2, and each block of weights is unpacked once.
 
-  void multiply_slabs(const Slabs& slabs, int64_t block, int64_t panel, int panels,
-                      int64_t first_row, int64_t rows, NextBlocks& next, float* sums) {
-    const bool is_last = block + 1 == n_blocks();
-    const int64_t together = unit_multiply_ ? kMatrixRows : kMaxTileRows;
-    for (int64_t row = 0; row < rows; row += together) {
-      const int64_t n = std::min(together, rows - row);
-      next.fetch(next.lines * (row + n) / rows);
-      if (is_last) fetch_outputs(product_, first_row + row, n, panel, panels);
-      float* to = sums + row * panels * kPanelRows;
-      if (unit_multiply_ && sums_are_exact(slabs, panels, block, first_row + row, n)) {
-        unit_multiply_(slabs.plain, slabs.folded, panels, acts_.super(block, first_row + row), to);
-        ++matrix_calls_;
-      } else {
-        multiply_by_tiles(slabs.plain, block, panels, first_row + row, n, to);
+  void run_sweep(const Sweep& sweep) {
+    const int64_t rows = (sweep.n_rows + kMatrixRows - 1) / kMatrixRows * kMatrixRows;
+    float* const sums = zeroed_sums(rows, sweep.n_panels);
+    const int64_t run =
+        std::max<int64_t>(1, kActBytes / (rows * static_cast<int64_t>(act_bytes())));
+    for (int64_t block = 0; block < n_blocks(); block += run) {
+      const int64_t end = std::min(n_blocks(), block + run);
+      for (int64_t i = 0; i < sweep.n_panels;) {
+        const int panels = panels_together(sweep.n_panels - i);
+        const Part part = {sweep.first_panel + i, panels, sweep.first_row, sweep.n_rows,
+                           sums + rows * i * kPanelRows};
+        i += panels;
+        const WantedLines then = i < sweep.n_panels ? blocks_at(part.panel + panels, panels, block)
+                                                    : blocks_at(sweep.first_panel, panels, end);
+        for (int64_t b = block; b < end; ++b) {
+          multiply_block(b, part, b + 1 < end ? blocks_at(part.panel, panels, b + 1) : then);
+        }
+        if (end == n_blocks()) {
+          stream_sums(product_, part.sums, part.first_row, part.rows, part.panel, panels);
+        }
       }
     }
+    finish_streams();
   }
 
-  void multiply_by_tiles(const Slab* slabs, int64_t block, int panels, int64_t first_row,
-                         int64_t rows, float* sums) {
+  int panels_together(int64_t left) const {
+    auto panels = static_cast<int>(std::min<int64_t>(kMaxTilePanels, left));
+    while (!tiles()[1][panels]) --panels;
+    return panels;
+  }
+
+  // Panels that are unpacked together, and their sums.
+  struct Part {
+    int64_t panel;
+    int panels;
+    int64_t first_row, rows;
+    float* sums;
+  };
+
+  void multiply_block(int64_t block, const Part& part, const WantedLines& next) {
+    if (unit_multiply_) return multiply_on_unit(block, part, next);
+    thread_local Slab slabs[kMaxTilePanels];
+    unpack(part.panel, part.panels, block, slabs);
+    for (int64_t row = 0; row < part.rows; row += kMaxTileRows) {
+      const int64_t n = std::min<int64_t>(kMaxTileRows, part.rows - row);
+      fetch(share_of(next, row, n, part.rows), part.panels);
+      multiply_by_tiles(slabs, block, part, row, n);
+    }
+  }
+
+  // By tiles where the unit's integers might not be what the arithmetic's floats are.
+  void multiply_on_unit(int64_t block, const Part& part, const WantedLines& next) {
+    thread_local FoldedSlab folded[kMaxTilePanels];
+    unpack(part.panel, part.panels, block, folded);
+    float weights[2] = {};
+    for (int i = 0; i < part.panels; ++i) take_larger(weights, folded[i].square);
+    if (is_exact(weights, {kLargestSquare, kLargestSquare})) {
+      return multiply_on_unit(folded, block, part, 0, part.rows, next);
+    }
+    thread_local Slab slabs[kMaxTilePanels];
+    bool is_unpacked = false;
+    for (int64_t row = 0; row < part.rows; row += kMatrixRows) {
+      const int64_t n = std::min<int64_t>(kMatrixRows, part.rows - row);
+      const WantedLines share = share_of(next, row, n, part.rows);
+      float acts[2] = {};
+      for (int64_t r = 0; r < n; ++r) {
+        take_larger(acts, acts_.super(block, part.first_row + row + r)->square);
+      }
+      if (is_exact(weights, acts)) {
+        multiply_on_unit(folded, block, part, row, n, share);
+        continue;
+      }
+      if (!is_unpacked) unpack(part.panel, part.panels, block, slabs);
+      is_unpacked = true;
+      fetch(share, part.panels);
+      multiply_by_tiles(slabs, block, part, row, n);
+    }
+  }
+
+  void multiply_on_unit(const FoldedSlab* slabs, int64_t block, const Part& part, int64_t row,
+                        int64_t n, const WantedLines& next) {
+    const auto tiles = static_cast<int>((n + kMatrixRows - 1) / kMatrixRows);
+    unit_multiply_(slabs, part.panels, acts_.super(block, part.first_row + row), tiles,
+                   part.sums + row * part.panels * kPanelRows, next);
+    ++matrix_calls_;
+  }
+
+  void multiply_by_tiles(const Slab* slabs, int64_t block, const Part& part, int64_t first_row,
+                         int64_t rows) {
     const int subs = filled_subs(block), start = start_place();
-    for (int64_t row = 0; row < rows;) {
-      int64_t r = std::min<int64_t>(kMaxTileRows, rows - row);
-      while (!tiles()[r][panels]) --r;
-      tiles()[r][panels](slabs, acts_at(block, first_row + row), subs, start,
-                         sums + row * panels * kPanelRows);
-      ++(r == kMaxTileRows && panels == most_panels() ? slab_calls_ : tail_calls_);
+    for (int64_t row = first_row; row < first_row + rows;) {
+      int64_t r = std::min<int64_t>(kMaxTileRows, first_row + rows - row);
+      while (!tiles()[r][part.panels]) --r;
+      tiles()[r][part.panels](slabs, acts_at(block, part.first_row + row), subs, start,
+                              part.sums + row * part.panels * kPanelRows);
+      ++(r == kMaxTileRows && part.panels == most_panels() ? slab_calls_ : tail_calls_);
       row += r;
     }
   }
 
   // Whether a matrix unit's integers are what the arithmetic's floats would be (FoldedSlab).
-  bool sums_are_exact(const Slabs& slabs, int panels, int64_t block, int64_t row,
-                      int64_t rows) const {
-    float of_weights[2] = {}, of_acts[2] = {};
-    for (int i = 0; i < panels; ++i) take_larger(of_weights, slabs.folded[i].square);
-    for (int64_t r = 0; r < rows; ++r) take_larger(of_acts, acts_.super(block, row + r)->square);
-    return of_weights[0] * of_acts[0] < kExactSquares && of_weights[1] * of_acts[1] < kExactSquares;
+  static bool is_exact(const float (&weights)[2], const float (&acts)[2]) {
+    return weights[0] * acts[0] < kExactSquares && weights[1] * acts[1] < kExactSquares;
   }
 
-  // What is unpacked after a block: the panels' next block, or the first one of the next panels.
-  NextBlocks blocks_after(int64_t panel, int panels, int64_t block) const {
-    const bool is_last = block + 1 == n_blocks();
-    if (!weight_.is_packed() || (is_last && (panel + 2 * panels) * kPanelRows > weight_.rows())) {
+  // A block of some panels that is unpacked soon.
+  WantedLines blocks_at(int64_t panel, int panels, int64_t block) const {
+    if (!weight_.is_packed() || block == n_blocks() ||
+        (panel + panels) * kPanelRows > weight_.rows()) {
       return {};
     }
     const int64_t bytes = weight_.panel_stride() / n_blocks();
-    const uint8_t* at =
-        is_last ? weight_.panel(panel + panels) : weight_.panel(panel) + (block + 1) * bytes;
-    return {at, weight_.panel_stride(), (bytes + 63) / 64, panels};
+    return {weight_.panel(panel) + block * bytes, weight_.panel_stride(),
+            static_cast<int>((bytes + 63) / 64)};
+  }
+
+  // What falls to `n` of `rows` rows, from `row` on. All at once would hold up the loads that hit
+  // the caches.
+  static WantedLines share_of(const WantedLines& all, int64_t row, int64_t n, int64_t rows) {
+    const int64_t first = all.lines * row / rows, end = all.lines * (row + n) / rows;
+    return {all.at + 64 * first, all.stride, static_cast<int>(end - first)};
+  }
+  static void fetch(const WantedLines& wanted, int panels) {
+    for (int i = 0; i < panels; ++i) {
+      for (int k = 0; k < wanted.lines; ++k) {
+        __builtin_prefetch(wanted.at + i * wanted.stride + 64 * k, 0, 2);
+      }
+    }
   }
 
   static void take_larger(float (&largest)[2], const float (&squares)[2]) {
     for (int half = 0; half < 2; ++half) largest[half] = std::max(largest[half], squares[half]);
   }
 
-  void unpack_slab(int64_t panel, int64_t block, Slabs& slabs, int i) const {
-    unpack_slab(panel, block, slabs.plain[i]);
-    if (unit_multiply_) {
-      kernels_.matrix.fold(&slabs.plain[i], layout_.slab_kind, start_place(), &slabs.folded[i]);
+  // One block of some panels, for tiles or for the matrix unit.
+  void unpack(int64_t panel, int panels, int64_t block, Slab* slabs) const {
+    for (int i = 0; i < panels; ++i) {
+      if (layout_.packed) {
+        expand(kernels_.expand[static_cast<int>(*layout_.packed)], panel + i, block, slabs + i);
+      } else {
+        fill_from_blocks(panel + i, block * layout_.slab_blocks, slabs[i]);
+      }
+    }
+  }
+  void unpack(int64_t panel, int panels, int64_t block, FoldedSlab* slabs) const {
+    for (int i = 0; i < panels; ++i) {
+      if (layout_.packed) {
+        expand(kernels_.matrix.expand[static_cast<int>(*layout_.packed)], panel + i, block,
+               slabs + i);
+      } else {
+        thread_local Slab filled;
+        fill_from_blocks(panel + i, block * layout_.slab_blocks, filled);
+        kernels_.matrix.fold(&filled, layout_.slab_kind, slabs + i);
+      }
     }
   }
 
-  // From packed bits; from the file's layout by packing one group first; or from whole blocks.
-  void unpack_slab(int64_t panel, int64_t block, Slab& out) const {
+  // From packed bits, or from the file's layout by packing one group first.
+  template <class Kernel, class Out>
+  void expand(Kernel kernel, int64_t panel, int64_t block, Out* out) const {
     const int64_t first = block * layout_.slab_blocks, row_blocks = weight_.n_blocks();
-    if (!layout_.packed) return fill_from_blocks(panel, first, out);
-    const ExpandKernel expand = kernels_.expand[static_cast<int>(*layout_.packed)];
-    if (weight_.is_packed()) return expand(weight_.panel(panel), block, row_blocks, &out);
+    if (weight_.is_packed()) return kernel(weight_.panel(panel), block, row_blocks, out);
     alignas(64) thread_local uint8_t scratch[2 * 16 * 8 * 34];  // the largest group
     const int64_t group = first / layout_.group * layout_.group;
     const int64_t n = std::min<int64_t>(layout_.group, row_blocks - group);
     pack(layout_, RowBlocks(weight_, panel, group).rows, n, scratch);
-    expand(scratch, (first - group) / layout_.slab_blocks, n, &out);
+    kernel(scratch, (first - group) / layout_.slab_blocks, n, out);
   }
 
   void fill_from_blocks(int64_t panel, int64_t block, Slab& out) const {
@@ -286,7 +348,7 @@ class QuantizedProduct {
   const CpuWeight& weight_;
   const PanelLayout& layout_;
   const Activations& acts_;
-  void (*const unit_multiply_)(const Slab*, const FoldedSlab*, int, const ActSuper*, float*);
+  void (*const unit_multiply_)(const FoldedSlab*, int, const ActSuper*, int, float*, WantedLines);
   uint64_t fused_calls_ = 0, streamed_calls_ = 0;
   uint64_t slab_calls_ = 0, matrix_calls_ = 0, tail_calls_ = 0;
 };

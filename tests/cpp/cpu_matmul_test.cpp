@@ -142,6 +142,24 @@ TEST(many_rows_have_the_bits_of_few) {
   }
 }
 
+// So many that activations are gone over in sweeps, blocks in runs and panels in stretches.
+TEST(sweeps_of_rows_and_runs_of_blocks_change_no_bit) {
+  constexpr int64_t kWide = 272, kDeep = 9 * 256, kManyRows = 1100, kFew = 4;
+  const Floats x = random_floats(kManyRows * kDeep, 9);
+  for (const char* name : {"Q4_K", "Q6_K", "Q8_0"}) {
+    const Format& format = *find_format(name);
+    const Bytes bytes = test::random_weight(format, kWide, kDeep, 10);
+    CpuBackend backend = backend_at(supported_cpu_levels().back(), 2);
+    const auto weight = backend.load_weight({format.dtype, kWide, kDeep, bytes, nullptr});
+    const Floats many = multiply(backend, *weight, x, kManyRows, kDeep);
+    for (int64_t row = 0; row < kManyRows; row += kFew) {
+      const Floats few(x.begin() + row * kDeep, x.begin() + (row + kFew) * kDeep);
+      const Floats out = multiply(backend, *weight, few, kFew, kDeep);
+      EXPECT(same_bits(out, many.data() + row * kWide));
+    }
+  }
+}
+
 TEST(packed_weights_decode_to_the_formats_values) {
   for (const Format& format : all_formats()) {
     const Case one(format);
@@ -309,8 +327,16 @@ TEST(sums_that_floats_round_are_left_to_tiles_of_floats) {
   const CpuLevel level = supported_cpu_levels().back();
   expect_law(one, level, false, 1);
   CpuBackend backend = backend_at(level);
-  multiply(backend, *one.load(backend, false), one.x, kInputs, one.cols);
+  const auto weight = one.load(backend, false);
+  multiply(backend, *weight, one.x, kInputs, one.cols);
   EXPECT_EQ(count(backend, "matrix"), 0u);
+  // Sixteen rows are looked at together: others beside them may stay on the unit.
+  const Floats usual = random_floats(one.x.size(), 8);
+  std::copy(usual.begin() + 16 * one.cols, usual.end(), one.x.begin() + 16 * one.cols);
+  one.expected = test::product_by_the_law(one.format, one.bytes, kRows, one.cols, one.x);
+  expect_law(one, level, false, 1);
+  multiply(backend, *weight, one.x, kInputs, one.cols);
+  EXPECT(!panel_kernels_for(level).matrix.open || count(backend, "matrix") > 0);
 }
 
 TEST(the_paths_that_should_run_are_the_paths_that_run) {
@@ -339,8 +365,10 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
   }
   const bool has_matrix_unit = panel_kernels_for(level).matrix.open != nullptr;
   for (const char* folded : {"Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K", "IQ2_XS", "TQ1_0"}) {
-    EXPECT(run(folded, 32, false, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
-    EXPECT(run(folded, 32, true, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+    for (const int64_t rows : {16, 24, 32}) {
+      EXPECT(run(folded, rows, false, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+      EXPECT(run(folded, rows, true, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+    }
   }
   EXPECT(run("Q8_0", 32, false, kInt8) == many);
   EXPECT(run("IQ2_XS", 1, false, kInt8) == Paths{"tail"});

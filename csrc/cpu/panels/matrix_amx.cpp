@@ -9,17 +9,30 @@
 #include "cpu/panels/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
+#include "quant/codebooks.h"
 
 namespace realm::cpu::REALM_LEVEL_NAMESPACE {
 
 #if defined(__AMX_INT8__)
 #include "cpu/panels/lanes.h"
+// After lanes.h, in the level's namespace.
+#include "cpu/panels/product.inc"
+// After product.inc.
+#include "cpu/panels/levels.inc"
+#include "cpu/panels/tile.inc"
+// After levels.inc.
+#include "cpu/panels/formats_k.inc"
 
 namespace {
 
+// After formats_k.inc and tile.inc.
+#include "cpu/panels/fold.inc"
+
 constexpr int kTileBytes = 64;  // of a row of a tile
-// Tiles: the sums of low and high bytes, two of activations and two of weights, used in turn.
-constexpr int kLow = 0, kHigh = 1, kActs = 2, kWeights = 4;
+// Two tiles of activations share each of weights. The unit's own tiles: low and high sums of both,
+// then activations, then weights.
+constexpr int kTilesDown = 2;
+constexpr int kActs = 2 * kTilesDown, kWeights = 3 * kTilesDown;
 
 struct alignas(64) TileShapes {
   uint8_t palette, start_row, reserved[14];
@@ -31,13 +44,15 @@ template <int Tile>
 INLINE void tile_zero() {
   asm volatile("tilezero %%tmm%c0" ::"i"(Tile));
 }
-template <int Tile>
-INLINE void tile_load(const void* rows, int64_t stride) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(Tile), "r"(rows), "r"(stride) : "memory");
+template <int Tile, int Offset>
+INLINE void tile_load(const void* from, int64_t stride) {
+  asm volatile("tileloadd %c1(%2,%3,1), %%tmm%c0" ::"i"(Tile), "i"(Offset), "r"(from), "r"(stride)
+               : "memory");
 }
-template <int Tile>
-INLINE void tile_store(void* rows) {
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(Tile), "r"(rows), "r"((int64_t)kTileBytes)
+template <int Tile, int Offset>
+INLINE void tile_store(void* to) {
+  asm volatile("tilestored %%tmm%c0, %c1(%2,%3,1)" ::"i"(Tile), "i"(Offset), "r"(to),
+               "r"((int64_t)kTileBytes)
                : "memory");
 }
 // Sums += activations * weights, signed bytes times unsigned ones.
@@ -77,114 +92,143 @@ void measure(ActSuper* act) {
   }
 }
 
-// Two int16 for each lane, from its even or its odd bytes.
-struct Halves {
-  __m512i even, odd;
+// Low and high sums of some tiles of one panel.
+template <int Tiles>
+struct alignas(64) Sums {
+  int32_t of[Tiles][2][kMatrixRows][kPanelRows];
 };
 
-// Scales times weights. Weights with minimums are unsigned, and some levels keep them times 16
-// under a sixteenth of the scale: all products are taken times 16 and shifted back.
-template <bool Min>
-INLINE Halves scaled(__m512i weights, __m512i scale, __m512i offset) {
-  const __m512i even = _mm512_and_si512(weights, _mm512_set1_epi16(0xff));
-  const __m512i odd = _mm512_srli_epi16(weights, 8);
-  if constexpr (Min) {
-    return {_mm512_srli_epi16(_mm512_mullo_epi16(even, scale), 4),
-            _mm512_srli_epi16(_mm512_mullo_epi16(odd, scale), 4)};
-  } else {
-    return {_mm512_mullo_epi16(_mm512_sub_epi16(even, offset), scale),
-            _mm512_mullo_epi16(_mm512_sub_epi16(odd, offset), scale)};
-  }
-}
-
-// Byte 0 or 1 of each int16, from its own place to the places of `even` and `odd`.
-INLINE __m512i low_bytes(Halves w) {
-  return _mm512_ternarylogic_epi32(w.even, _mm512_slli_epi16(w.odd, 8), _mm512_set1_epi16(0xff),
-                                   0xe4);
-}
-INLINE __m512i high_bytes(Halves w) {
-  return _mm512_ternarylogic_epi32(_mm512_srli_epi16(w.even, 8), w.odd, _mm512_set1_epi16(0xff),
-                                   0xe4);
-}
-
-template <int Subs, bool Min>
-void fold(const Slab* slab, int offset, FoldedSlab* out) {
-  constexpr int kQuads = 64 / Subs;
-  const __m512i offsets = _mm512_set1_epi16((short)offset);
-  for (int half = 0; half < 2; ++half) {
-    __m512i squares = _mm512_setzero_si512();  // they end at the largest integer, if not before
-    for (int j = half * Subs / 2; j < (half + 1) * Subs / 2; ++j) {
-      const __m512 factor = _mm512_set1_ps(Min ? 16 : 1);
-      const __m512i word = _mm512_cvtps_epi32(_mm512_load_ps(slab->scale[j]) * factor);
-      const __m512i scale = _mm512_mask_blend_epi16(0xaaaaaaaa, word, _mm512_slli_epi32(word, 16));
-      unroll<kQuads>([&](auto i) INLINE_LAMBDA {
-        const int at = j * kQuads + i;
-        const Halves w = scaled<Min>(_mm512_load_si512(slab->q[at]), scale, offsets);
-        _mm512_store_si512(out->low[at], low_bytes(w));
-        _mm512_store_si512(out->high[at], high_bytes(w));
-        squares = _mm512_dpwssds_epi32(squares, w.even, w.even);
-        squares = _mm512_dpwssds_epi32(squares, w.odd, w.odd);
-      });
-    }
-    constexpr float kAboveRounding = 1.0001f;
-    out->square[half] = (float)_mm512_reduce_max_epi32(squares) * kAboveRounding;
-  }
-}
-
-void fold_slab(const Slab* slab, SlabKind kind, int start, FoldedSlab* out) {
-  const int offset = start == __builtin_offsetof(ActSuper, start_32_16) ? 32 : kSignedFlip;
-  switch (kind) {
-    case SlabKind::kSuper32:
-      return fold<8, false>(slab, offset, out);
-    case SlabKind::kSuper16:
-      return fold<16, false>(slab, offset, out);
-    case SlabKind::kSuper32Min:
-      return fold<8, true>(slab, 0, out);
-    case SlabKind::kSuper16Min:
-      return fold<16, true>(slab, 0, out);
-    default:
-      __builtin_unreachable();  // kinds whose `multiply` is null are not folded
-  }
-}
-
-typedef int32_t Sums[kMatrixRows][kPanelRows];
-
-INLINE void tile_products(const FoldedSlab& slab, const ActSuper* a, Sums& low, Sums& high) {
-  tile_zero<kLow>();
-  tile_zero<kHigh>();
+// Calls between(i) after each of the 8 * Tiles dots, which leave the vectors idle.
+template <int Tiles, bool Min, class Between>
+INLINE void tile_products(const FoldedSlab& slab, const ActSuper* a, Sums<Tiles>& sums,
+                          Between between) {
+  unroll<2 * Tiles>([&](auto i) INLINE_LAMBDA { tile_zero<i.value>(); });
   unroll<kBlockValues / kTileBytes>([&](auto k) INLINE_LAMBDA {
-    constexpr int kRow = 16 * k.value, kTurn = k.value % 2;
-    tile_load<kActs + kTurn>(a->q + kTileBytes * k, sizeof(ActSuper));
-    tile_load<kWeights>(slab.low[kRow], kTileBytes);
-    tile_dot_unsigned<kLow, kActs + kTurn, kWeights>();
-    tile_load<kWeights + 1>(slab.high[kRow], kTileBytes);
-    tile_dot_signed<kHigh, kActs + kTurn, kWeights + 1>();
+    constexpr int kAt = k.value * kTileBytes;
+    tile_load<kWeights, 16 * kAt>(slab.low, kTileBytes);
+    tile_load<kWeights + 1, 16 * kAt>(slab.high, kTileBytes);
+    unroll<Tiles>([&](auto t) INLINE_LAMBDA {
+      constexpr int kLow = 2 * t.value, kDot = 2 * (Tiles * k.value + t.value);
+      constexpr int kRow = kMatrixRows * t.value * (int)sizeof(ActSuper);
+      tile_load<kActs + t.value, kRow + kAt>(a, sizeof(ActSuper));
+      tile_dot_unsigned<kLow, kActs + t.value, kWeights>();
+      between(kDot);
+      if constexpr (Min) {
+        tile_dot_unsigned<kLow + 1, kActs + t.value, kWeights + 1>();
+      } else {
+        tile_dot_signed<kLow + 1, kActs + t.value, kWeights + 1>();
+      }
+      between(kDot + 1);
+    });
   });
-  tile_store<kLow>(low);
-  tile_store<kHigh>(high);
+  unroll<2 * Tiles>([&](auto i) INLINE_LAMBDA {
+    tile_store<i.value, i.value * kMatrixRows * kTileBytes>(&sums);
+  });
+}
+
+// What the unit's sums of one panel and some rows still need. The panel's numbers are kept in
+// registers: loads are what the vectors have least of beside tiles.
+template <int Subs, bool Min>
+struct Finish {
+  const ActSuper* a;
+  float* acc;
+  int64_t stride;
+  Floats d, dmin;
+  Lanes pairs[Min ? Subs / 2 : 1];
+
+  METHOD void begin(const FoldedSlab& slab, const ActSuper* acts, float* sums,
+                    int64_t sums_stride) {
+    a = acts;
+    acc = sums;
+    stride = sums_stride;
+    d = kept(slab.d);
+    if constexpr (Min) {
+      dmin = kept(slab.dmin);
+      unroll<Subs / 2>([&](auto i) INLINE_LAMBDA { pairs[i] = keep(load(slab.pairs[i])); });
+    }
+  }
+  template <int Tiles>
+  METHOD void row(const Sums<Tiles>& sums, int r) const {
+    const auto& of = sums.of[r / kMatrixRows];
+    const Lanes low = load(of[0][r % kMatrixRows]), high = load(of[1][r % kMatrixRows]);
+    Floats y = to_floats(low + shift_left<kScaleBits<Min>>(high)) * d;
+    if constexpr (Min) {
+      const int16_t* act_pairs = Subs == 8 ? a[r].pairs_32 : a[r].pairs_16;
+      Lanes mins = splat(0);
+      unroll<Subs / 2>([&](auto i) INLINE_LAMBDA {
+        mins = pair_dot(mins, pairs[i], splat_at(act_pairs + 2 * i));
+      });
+      y = fnma(to_floats(mins), dmin, y);
+    }
+    float* sum = acc + r * stride;
+    store_floats(sum, fma(y, splat_float(a[r].d), load_floats(sum)));
+  }
+
+ private:
+  static METHOD Floats kept(const float* numbers) {
+    return floats_of(keep(bits_of(load_floats(numbers))));
+  }
+};
+
+// Asks for a few lines at a time: many at once hold up the loads that hit the caches.
+struct Fetch {
+  const uint8_t *at, *end;
+  int64_t bytes;  // at a time
+
+  METHOD Fetch(const WantedLines& lines, int panel, int share, int shares, int times) {
+    const uint8_t* from = lines.at + panel * lines.stride;
+    at = from + 64 * (int64_t)(lines.lines * share / shares);
+    end = from + 64 * (int64_t)(lines.lines * (share + 1) / shares);
+    bytes = (end - at + 64 * times - 1) / (64 * times) * 64;
+  }
+  METHOD void some() {
+    for (const uint8_t* stop = at + bytes; at < stop && at < end; at += 64) {
+      __builtin_prefetch(at, 0, 2);
+    }
+  }
+};
+
+// Groups of rows, of `Tiles` tiles each, times all panels. While the unit multiplies, the vectors
+// finish the sums of the panel before.
+template <int Tiles, int Subs, bool Min>
+void multiply_groups(const FoldedSlab* slabs, int panels, const ActSuper* a, int groups, float* acc,
+                     WantedLines wanted) {
+  constexpr int kRows = Tiles * kMatrixRows, kDots = 8 * Tiles, kRowsBetween = kRows / kDots;
+  const int64_t stride = panels * kPanelRows;
+  Sums<Tiles> sums[2];
+  Finish<Subs, Min> before = {};
+  int turn = 0;
+  for (int g = 0; g < groups; ++g, a += kRows, acc += kRows * stride) {
+    for (int p = 0; p < panels; ++p, turn = 1 - turn) {
+      Fetch fetch(wanted, p, g, groups, kDots);
+      const auto fetch_some = [&](int) INLINE_LAMBDA { fetch.some(); };
+      const auto finish_some = [&](int i) INLINE_LAMBDA {
+        fetch.some();
+        unroll<kRowsBetween>(
+            [&](auto n) INLINE_LAMBDA { before.row(sums[1 - turn], i * kRowsBetween + n); });
+      };
+      if (before.a) {
+        tile_products<Tiles, Min>(slabs[p], a, sums[turn], finish_some);
+      } else {
+        tile_products<Tiles, Min>(slabs[p], a, sums[turn], fetch_some);
+      }
+      before.begin(slabs[p], a, acc + p * kPanelRows, stride);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) before.row(sums[1 - turn], r);
 }
 
 template <int Subs, bool Min>
-void multiply(const Slab* slabs, const FoldedSlab* folded, int panels, const ActSuper* a,
-              float* acc) {
-  alignas(64) Sums low, high;
-  for (int p = 0; p < panels; ++p) {
-    const Slab& slab = slabs[p];
-    tile_products(folded[p], a, low, high);
-    const Floats d = load_floats(slab.d), dmin = load_floats(slab.dmin);
-    unroll<kMatrixRows>([&](auto r) INLINE_LAMBDA {
-      Floats y = to_floats(load(low[r]) + shift_left<8>(load(high[r]))) * d;
-      if constexpr (Min) {
-        const int16_t* pairs = Subs == 8 ? a[r].pairs_32 : a[r].pairs_16;
-        Lanes mins = splat(0);
-        unroll<Subs / 2>([&](auto i) INLINE_LAMBDA {
-          mins = pair_dot(mins, load(slab.pairs[i]), splat_at(pairs + 2 * i));
-        });
-        y = fnma(to_floats(mins), dmin, y);
-      }
-      float* sum = acc + (r * panels + p) * kPanelRows;
-      store_floats(sum, fma(y, splat_float(a[r].d), load_floats(sum)));
-    });
+void multiply(const FoldedSlab* slabs, int panels, const ActSuper* a, int tiles, float* acc,
+              WantedLines next) {
+  const int whole = tiles / kTilesDown, rows = whole * kTilesDown * kMatrixRows;
+  if (whole > 0) {
+    multiply_groups<kTilesDown, Subs, Min>(slabs, panels, a, whole, acc, next);
+  }
+  if (tiles % kTilesDown) {
+    if (whole > 0) next.lines = 0;
+    multiply_groups<1, Subs, Min>(slabs, panels, a + rows, 1,
+                                  acc + (int64_t)rows * panels * kPanelRows, next);
   }
 }
 
@@ -197,6 +241,12 @@ bool add_matrix(PanelKernels& kernels) {
   matrix.close = close_tiles;
   matrix.measure = measure;
   matrix.fold = fold_slab;
+  matrix.expand[(int)Packed::kQ2_K] = fold_packed<FormatQ2K>;
+  matrix.expand[(int)Packed::kQ3_K] = fold_packed<FormatQ3K>;
+  matrix.expand[(int)Packed::kQ4_K] = fold_packed<FormatQ4K>;
+  matrix.expand[(int)Packed::kQ5_K] = fold_packed<FormatQ5K>;
+  matrix.expand[(int)Packed::kQ6_K] = fold_packed<FormatQ6K>;
+  matrix.expand[(int)Packed::kIQ4_XS] = fold_packed<FormatIQ4XS>;
   matrix.multiply[(int)SlabKind::kSuper32] = multiply<8, false>;
   matrix.multiply[(int)SlabKind::kSuper16] = multiply<16, false>;
   matrix.multiply[(int)SlabKind::kSuper32Min] = multiply<8, true>;

@@ -64,11 +64,13 @@ struct alignas(64) Slab {
 };
 
 // The same block for a unit that multiplies matrices of bytes: the integer scales of sub-blocks are
-// folded into the weights, and each is 256 * high + low. Only for kinds with one scale of
-// activations.
+// folded into the weights, and each is low + 256 * high, or low + 8 * high of weights with
+// minimums, which are not signed. Only for kinds with one scale of activations.
 struct alignas(64) FoldedSlab {
   uint8_t low[64][64];  // as Slab's q
-  int8_t high[64][64];
+  uint8_t high[64][64];
+  int16_t pairs[8][32];  // as Slab's
+  float d[16], dmin[16];
   // Of each half of the block: no row's sum of squares is larger. By Cauchy and Schwarz, no sum of
   // products with activations, in whatever order, is larger than the root of this times theirs.
   float square[2];
@@ -117,6 +119,7 @@ using FusedKernel = void (*)(const uint8_t* panel, const void* acts, int64_t act
                              int64_t n_blocks, float* out, int64_t stride);
 // Unpacks block `block` of 256 values of a panel.
 using ExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, Slab* out);
+using FoldKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, FoldedSlab* out);
 // acc[row][panel * 16 + lane] += the slabs' block times consecutive rows of `acts`. `n_subs`
 // sub-blocks are filled; `start` is the place of the dots' start values in an activation struct.
 using TileKernel = void (*)(const Slab* slabs, const void* acts, int n_subs, int start, float* acc);
@@ -124,18 +127,26 @@ using TileKernel = void (*)(const Slab* slabs, const void* acts, int n_subs, int
 using FloatKernel = void (*)(const uint8_t* panels, int64_t panel_stride, const float* x,
                              int64_t x_stride, int64_t depth, float* acc);
 
+// Lines of memory that are wanted soon: `lines` from `at` on, and as many from each `stride`
+// further.
+struct WantedLines {
+  const uint8_t* at;
+  int64_t stride;
+  int lines;
+};
+
 // What a level with a matrix unit adds; all null elsewhere.
 struct MatrixKernels {
   // In the thread that multiplies, before and after.
   void (*open)();
   void (*close)();
   void (*measure)(ActSuper* act);  // fills in `square`
-  // `start` as in TileKernel: it tells the offset of the slab's weights.
-  void (*fold)(const Slab* slab, SlabKind kind, int start, FoldedSlab* out);
-  // acc[row][panel * 16 + lane] += the block times kMatrixRows rows of `acts`; null for kinds that
-  // cannot be folded.
-  void (*multiply[kSlabKinds])(const Slab* slabs, const FoldedSlab* folded, int panels,
-                               const ActSuper* acts, float* acc);
+  FoldKernel expand[kPackedFormats];
+  void (*fold)(const Slab* slab, SlabKind kind, FoldedSlab* out);  // of formats without packing
+  // acc[row][panel * 16 + lane] += the block times kMatrixRows * tiles rows of `acts`, and lines
+  // are fetched for as many panels; null for kinds that cannot be folded.
+  void (*multiply[kSlabKinds])(const FoldedSlab* slabs, int panels, const ActSuper* acts, int tiles,
+                               float* acc, WantedLines next);
 };
 
 struct PanelKernels {
