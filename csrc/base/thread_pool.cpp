@@ -30,9 +30,29 @@ void pause_briefly() {
 #endif
 }
 
-// True as soon as `ready()`, false if the time above passes without.
-template <class Ready>
-bool spin_until(Ready ready) {
+// Asks for memory from a place on, a little at a time.
+class Fetch {
+ public:
+  void some(const char* place) {
+    constexpr int64_t kLines = 4, kLineBytes = 64, kMost = 512 << 10;  // a part of an L2
+    if (place != place_) {
+      place_ = place;
+      done_ = 0;
+    }
+    if (!place || done_ >= kMost) return;
+    for (int64_t i = 0; i < kLines; ++i, done_ += kLineBytes) {
+      __builtin_prefetch(place + done_, 0, 2);
+    }
+  }
+
+ private:
+  const char* place_ = nullptr;
+  int64_t done_ = 0;
+};
+
+// True as soon as `ready()`, false if the time above passes without. Calls meanwhile() often.
+template <class Ready, class Meanwhile>
+bool spin_until(Ready ready, Meanwhile meanwhile) {
   if (ready()) return true;
   constexpr int kPausesPerLook = 32;  // at the clock
   const Clock::time_point begin = Clock::now();
@@ -40,6 +60,7 @@ bool spin_until(Ready ready) {
     if (waited > kSpin) std::this_thread::yield();
     for (int i = 0; i < kPausesPerLook; ++i) {
       if (ready()) return true;
+      meanwhile();
       pause_briefly();
     }
   }
@@ -109,6 +130,10 @@ void ThreadPool::run_slice(int64_t first, int64_t n, int64_t grain, Work work) {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
+int64_t ThreadPool::part_begin(int64_t n, int thread) const {
+  return part_end(n, std::clamp<int64_t>(n, 1, n_threads_), thread - 1);
+}
+
 bool ThreadPool::claim(size_t self, Range& range) {
   const auto n = static_cast<size_t>(n_threads_);
   for (size_t i = 0; i < n; ++i) {
@@ -175,14 +200,15 @@ void ThreadPool::complete(int64_t n) {
 
 void ThreadPool::await_end() {
   const auto has_ended = [&] { return ended_.load(std::memory_order_acquire) == region_; };
-  if (spin_until(has_ended)) return;
+  if (spin_until(has_ended, [] {})) return;
   while (!has_ended()) ended_.wait(region_ - 1, std::memory_order_acquire);
 }
 
 // False when the pool is stopping.
-bool ThreadPool::await_news(uint32_t seen) {
+template <class Meanwhile>
+bool ThreadPool::await_news(uint32_t seen, Meanwhile meanwhile) {
   const auto is_news = [&] { return news_.load(std::memory_order_acquire) != seen; };
-  if (!spin_until(is_news)) {
+  if (!spin_until(is_news, meanwhile)) {
     while (!is_news()) news_.wait(seen);
   }
   return !stopping_.load();
@@ -190,7 +216,11 @@ bool ThreadPool::await_news(uint32_t seen) {
 
 void ThreadPool::work(size_t self) {
   uint32_t seen = 0;
-  while (await_news(seen)) {
+  Fetch fetch;
+  const auto read_ahead = [&] {
+    fetch.some(parts_[self].expected.load(std::memory_order_relaxed));
+  };
+  while (await_news(seen, read_ahead)) {
     seen = news_.load(std::memory_order_acquire);  // before the claims: later news is not missed
     drain(self);
   }

@@ -53,6 +53,16 @@ class ThreadPool {
     run_region(n, grain, {call, &body});
   }
 
+  // Where the part of thread `thread` begins in a region of n with a grain of 1; the caller is 0.
+  int64_t part_begin(int64_t n, int thread) const;
+
+  // Memory that a thread's part of a coming region begins with: the thread asks for it while it
+  // waits. A hint that lasts until the next; any address will do, and null for none.
+  void expect(int thread, const void* memory) {
+    parts_[static_cast<size_t>(thread)].expected.store(static_cast<const char*>(memory),
+                                                       std::memory_order_relaxed);
+  }
+
   // A pool of `n_threads` that all engines of the process share while any of them lives.
   static std::shared_ptr<ThreadPool> shared(int n_threads);
 
@@ -74,7 +84,8 @@ class ThreadPool {
   void drop_rest();
   void complete(int64_t n);
   void await_end();
-  bool await_news(uint32_t seen);
+  template <class Meanwhile>
+  bool await_news(uint32_t seen, Meanwhile meanwhile);
 
   const int n_threads_;
   std::vector<std::thread> threads_;
@@ -89,6 +100,7 @@ class ThreadPool {
   // What a thread begins with; the caller's is the first.
   struct alignas(64) Part {
     std::atomic<uint64_t> unclaimed{0};  // region number << 32 | indices not claimed yet
+    std::atomic<const char*> expected{nullptr};
   };
   std::unique_ptr<Part[]> parts_;
   uint32_t region_ = 0;  // its number, of the caller alone

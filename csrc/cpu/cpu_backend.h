@@ -12,6 +12,7 @@
 #include "cpu/activations.h"
 #include "cpu/kernels.h"
 #include "cpu/panel_products.h"
+#include "cpu/read_ahead.h"
 
 namespace realm::cpu {
 
@@ -61,6 +62,7 @@ class CpuBackend final : public Backend {
 
   // Matrix products with f32 activations: the oracle of run_linear().
   void run_reference_linear(std::span<const Product> products, Matrix in);
+  void expect_what_follows(std::span<const Product> products, int64_t units);
   void multiply_units(const Product& product, int64_t begin, int64_t end);
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
@@ -87,6 +89,7 @@ class CpuBackend final : public Backend {
   std::vector<CacheLine> states_;  // of attention that is shared out by stretches of keys; grows
   const ActivationKind activation_kind_;
   Activations activations_;  // of the current group of products
+  ReadAhead read_ahead_;
   PathCounts path_counts_;
 };
 

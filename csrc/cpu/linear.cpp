@@ -47,6 +47,20 @@ Activations::Needs needs_of(std::span<const Product> products) {
   return needs;
 }
 
+// Where the panels of a unit, counted over all products, begin in memory; null if in no panels.
+const void* memory_of(std::span<const Product> products, int64_t unit) {
+  for (const Product& product : products) {
+    const int64_t n = n_units(product);
+    if (unit < n) {
+      const CpuWeight& weight = as_cpu(*product.weight.weight);
+      const int64_t panel = first_panel(product) + unit * panels_together(product);
+      return weight.is_packed() ? weight.panel(panel) : nullptr;
+    }
+    unit -= n;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
@@ -54,6 +68,7 @@ void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
   activations_.quantize(panel_kernels_, *pool_, in, needs_of(products));
   int64_t units = 0;
   for (const Product& product : products) units += n_units(product);
+  expect_what_follows(products, units);
   pool_->run_ranges(units, 1, [&](int64_t begin, int64_t end) {
     int64_t before = 0;  // units of the products passed
     for (const Product& product : products) {
@@ -63,6 +78,22 @@ void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
       before += n;
     }
   });
+}
+
+// Reading weights takes the time of few rows: threads that wait for the next products read ahead.
+void CpuBackend::expect_what_follows(std::span<const Product> products, int64_t units) {
+  const int n_threads = pool_->n_threads();
+  std::span<const void* const> places;
+  if (!products.empty() && products.front().out.rows <= kMaxFusedInput) {
+    places = read_ahead_.begin(products.front().weight.weight, n_threads, [&](int thread) {
+      return memory_of(products, pool_->part_begin(units, thread));
+    });
+  } else {
+    read_ahead_.pause();
+  }
+  for (int i = 0; i < n_threads; ++i) {
+    pool_->expect(i, places.empty() ? nullptr : places[static_cast<size_t>(i)]);
+  }
 }
 
 void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end) {

@@ -12,6 +12,7 @@
 #include "cpp/product_law.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/dispatch.h"
+#include "cpu/read_ahead.h"
 #include "cpu/weight.h"
 
 using namespace realm;
@@ -374,6 +375,24 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
   EXPECT(run("IQ2_XS", 1, false, kInt8) == Paths{"tail"});
   EXPECT(run("F16", 1, false, kInt8) == Paths{"floats"});
   EXPECT(run("Q4_K", 20, false, ActivationKind::kF32) == Paths{"reference"});
+}
+
+TEST(what_came_after_a_group_of_products_is_expected_after_it) {
+  const char weights[3] = {}, memory[6] = {};
+  const auto weight = [&](int i) { return reinterpret_cast<const Weight*>(weights + i); };
+  ReadAhead read_ahead;
+  const auto begin = [&](int i) {
+    const auto places =
+        read_ahead.begin(weight(i), 2, [&](int thread) { return memory + 2 * i + thread; });
+    return std::vector<const void*>(places.begin(), places.end());
+  };
+  using Places = std::vector<const void*>;
+  const Places nothing, first = {memory, memory + 1}, second = {memory + 2, memory + 3};
+  EXPECT(begin(0) == nothing && begin(1) == nothing);
+  EXPECT(begin(0) == second && begin(1) == first);
+  read_ahead.pause();  // what begins next did not come after the second
+  EXPECT(begin(2) == nothing && begin(0) == second && begin(1) == first);
+  EXPECT(begin(2) == first);
 }
 
 TEST(f32_activations_give_the_product_of_decoded_weights) {

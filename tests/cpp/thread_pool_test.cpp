@@ -59,6 +59,30 @@ void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
 
+TEST(a_part_begins_where_the_parts_before_it_end) {
+  ThreadPool pool(4);
+  const int64_t ten[] = {0, 3, 6, 8}, two[] = {0, 1, 2, 2};
+  for (int thread = 0; thread < 4; ++thread) {
+    EXPECT_EQ(pool.part_begin(10, thread), ten[thread]);
+    EXPECT_EQ(pool.part_begin(2, thread), two[thread]);
+    EXPECT_EQ(pool.part_begin(0, thread), 0);
+  }
+}
+
+TEST(waiting_threads_may_expect_any_memory) {
+  ThreadPool pool(3);
+  static const char memory[1 << 20] = {};
+  const void* nowhere = reinterpret_cast<const void*>(uintptr_t{64});
+  for (const void* place :
+       {static_cast<const void*>(memory), nowhere, static_cast<const void*>(nullptr)}) {
+    for (int thread = 0; thread < 3; ++thread) pool.expect(thread, place);
+    std::atomic<int> sum{0};
+    pool.run(100, [&](int64_t i) { sum += static_cast<int>(i); });
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    EXPECT_EQ(sum.load(), 4950);
+  }
+}
+
 TEST(every_chunk_runs_exactly_once) {
   ThreadPool pool(3);
   for (int64_t n : {1, 2, 3, 7, 1000}) {
