@@ -22,6 +22,18 @@ int require_device(int device) {
   return device;
 }
 
+// What kernels are written for: asynchronous copies and the matrix unit's bf16.
+constexpr int kLeastMajor = 8;
+
+DeviceProperties require_capable(int device) {
+  DeviceProperties found = describe_device(device);
+  if (found.major < kLeastMajor) {
+    fail(ErrorCode::kDevice, "CUDA device ", device, ", ", found.name, ", is sm_", found.major,
+         found.minor, "; the kernels need sm_", kLeastMajor, "0 or later");
+  }
+  return found;
+}
+
 int64_t elements(Matrix x) {
   return x.rows * x.cols;
 }
@@ -40,7 +52,7 @@ void Loss::require_none(int device) const {
 
 CudaBackend::CudaBackend(int device, bool deterministic, ActivationKind activations)
     : device_(require_device(device)), deterministic_(deterministic), activations_(activations) {
-  properties_ = describe_device(device_);
+  properties_ = require_capable(device_);
   select_device(device_);
   if (!deterministic_) {
     std::string reason;

@@ -41,6 +41,14 @@ TEST(devices_are_chosen_by_name_and_refused_with_a_reason) {
   EXPECT(probe.available && probe.devices.size() == 1 && probe.devices[0].memory_bytes > 0);
 }
 
+TEST(a_device_that_is_too_old_for_the_kernels_is_refused_by_name) {
+  simt::DeviceState& state = simt::device_state();
+  state.major = 7, state.minor = 5;
+  const std::string text = EXPECT_ERROR(kDevice, { make_backend("cuda", 1); });
+  state.major = 9, state.minor = 0;
+  EXPECT(test::contains(text, "sm_75") && test::contains(text, "need sm_80"));
+}
+
 TEST(a_model_is_deterministic_when_asked) {
   const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/forward/llama-biases.gguf");
   for (const bool asked : {false, true}) {

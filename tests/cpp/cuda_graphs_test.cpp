@@ -234,6 +234,55 @@ TEST(a_replayed_step_is_one_launch_and_allocates_nothing) {
   EXPECT_EQ(model.count("steps replayed"), 6u);
 }
 
+TEST(a_step_of_a_known_shape_is_never_captured_again_whoever_is_in_it_and_however_long) {
+  Loaded model("forward/gemma2-window");
+  Twins twins(model);
+  std::mt19937 random(3);
+  for (size_t s = 0; s < kSequences; ++s)
+    twins.step({{s, 1 + static_cast<int32_t>(random() % 60)}}, "of a prompt");
+  std::vector<size_t> order(kSequences);
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto step = [&] {
+    std::ranges::shuffle(order, random);
+    twins.step({{order[0], 1}, {order[1], 1}, {order[2], 1}, {order[3], 1}}, "of any four");
+  };
+  for (int i = 0; i < 2; ++i) step();
+  const uint64_t captured = model.count("steps captured"), issued = model.count("steps issued"),
+                 allocated = simt::device_state().n_allocations;
+  for (int i = 0; i < 40; ++i) step();
+  EXPECT_EQ(model.count("steps captured"), captured);
+  EXPECT_EQ(model.count("steps issued"), issued);
+  EXPECT_EQ(simt::device_state().n_allocations, allocated);
+  EXPECT_EQ(model.count("graphs dropped"), 0u);
+}
+
+TEST(steps_of_sizes_that_were_seen_allocate_nothing_whoever_is_in_them) {
+  for (const char* name : {"forward/gemma2-window", "forward/qwen2moe-ties"}) {
+    Loaded model(name);
+    Travel travel(model, KvType::kF16);
+    // The same sizes twice, by other sequences each time.
+    const auto run_all = [&](size_t first) {
+      std::mt19937 random(29);
+      for (int i = 0; i < 24; ++i) {
+        std::vector<Part> parts;
+        for (size_t s = 0; s < 3; ++s) {
+          const int32_t n = random() % 8 == 0 ? 1 + static_cast<int32_t>(random() % 19) : 1;
+          if (random() % 4 == 0) continue;
+          const size_t sequence = (first + s) % kSequences;
+          if (travel.done(sequence) + n <= 90) parts.push_back({sequence, n});
+        }
+        if (!parts.empty()) travel.run(parts);
+      }
+    };
+    run_all(0);
+    const uint64_t allocated = simt::device_state().n_allocations;
+    run_all(7);
+    EXPECT_EQ(simt::device_state().n_allocations, allocated);
+    EXPECT(model.count("steps replayed") > 12);
+    EXPECT(model.count("steps issued") > 0);
+  }
+}
+
 TEST(working_memory_that_moves_takes_its_graphs_along) {
   Loaded model("forward/type-MXFP4");
   Twins twins(model);
@@ -334,6 +383,24 @@ TEST(adapters_on_the_same_rows_are_one_form_and_others_are_another) {
   EXPECT_EQ(count("steps captured"), 4u);
   EXPECT_EQ(count("steps replayed"), 8u);
   EXPECT_EQ(count("captures failed"), 0u);
+}
+
+TEST(an_adapter_of_all_rows_is_one_form_whoever_is_in_the_step) {
+  const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf");
+  const auto model = Model::load(file, {.device = "cuda", .n_threads = 1});
+  const std::string path = REALM_GOLDEN_DIR "/arch/qwen3/adapters/all-linear";
+  model->adapters().load("one", lora::open_adapter(path), true);
+  const auto set = model->adapters().set_of({{"one", 0.5f}});
+  Twins twins(*model);
+  for (Travel* travel : {&twins.ours, &twins.theirs})
+    std::ranges::fill(travel->adapters, set.get());
+  const std::vector<std::vector<Part>> steps = {
+      {{0, 1}, {1, 1}, {2, 1}}, {{2, 1}, {0, 1}, {1, 1}}, {{5, 1}, {2, 1}, {9, 1}}};
+  for (int i = 0; i < 2; ++i) {
+    for (const auto& parts : steps) twins.step(parts, "with the adapter");
+  }
+  EXPECT_EQ(count_of(model->backend(), "steps captured"), 1u);
+  EXPECT_EQ(count_of(model->backend(), "steps replayed"), 5u);
 }
 
 TEST(steps_whose_arrays_overlap_are_issued) {

@@ -15,8 +15,9 @@
 
 namespace realm::simt {
 
+// Never destroyed: a thread may still compute when the process ends.
 DeviceState& device_state() {
-  static DeviceState state;
+  static DeviceState& state = *new DeviceState;
   return state;
 }
 
@@ -49,8 +50,10 @@ std::mutex& memory_counts() {
 constexpr uint64_t kAlignment = 256;  // as of cudaMalloc; the block's size stands before it
 
 void require_alive(const char* call) {
-  if (simt::device_state().lost)
-    fail(ErrorCode::kDevice, "CUDA: ", call, ": the emulated device was lost");
+  auto& state = simt::device_state();
+  if (state.fail_call_in > 0 && state.failing_call == call && --state.fail_call_in == 0)
+    state.lost = true;
+  if (state.lost) fail(ErrorCode::kDevice, "CUDA: ", call, ": the emulated device was lost");
 }
 
 void require_no_capture(const char* call) {
@@ -65,7 +68,9 @@ int count_devices(std::string&) {
 }
 
 DeviceProperties describe_device(int) {
-  return {"emulated on the CPU", 9, 0, 1, simt::device_state().memory_bytes};
+  require_alive("reading a device's properties");
+  const auto& state = simt::device_state();
+  return {"emulated on the CPU", state.major, state.minor, 1, state.memory_bytes};
 }
 
 std::vector<std::string> dense_library_files() {
@@ -77,6 +82,7 @@ void select_device(int) {
 }
 
 Stream make_stream() {
+  require_alive("making a stream");
   return nullptr;
 }
 
@@ -87,6 +93,7 @@ void await_stream(Stream) {
 }
 
 MemoryState memory_state() {
+  require_alive("asking for free memory");
   const std::lock_guard lock(memory_counts());
   const auto& state = simt::device_state();
   return {state.memory_bytes - state.used_bytes, state.memory_bytes};

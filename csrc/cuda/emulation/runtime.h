@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace realm::simt {
 
@@ -12,7 +13,10 @@ struct DeviceState {
   // Since the process began.
   uint64_t n_allocations = 0, n_launches = 0, n_uploads = 0, n_graphs_launched = 0;
   uint64_t bytes_downloaded = 0;
-  int fail_launch_in = 0;  // 1: the next launch fails, and the device with it; 0: none
+  int major = 9, minor = 0;  // of what it can do
+  int fail_launch_in = 0;    // 1: the next launch fails, and the device with it; 0: none
+  std::string failing_call;  // the same for a call of the runtime, as its errors name it
+  int fail_call_in = 0;
   bool lost = false;
   bool fails_captures = false;
 };

@@ -70,8 +70,9 @@ struct Machine {
   alignas(128) unsigned char shared[kSharedBytes];
 };
 
+// Never destroyed: a thread may still compute when the process ends.
 Machine& machine() {
-  static Machine one;
+  static Machine& one = *new Machine;
   return one;
 }
 
