@@ -18,5 +18,6 @@ function(realm_cuda_emulated_sources root out)
   # the rest is not optimized: a step of a model is some ten million emulated instructions.
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
     COMPILE_OPTIONS "-O2;-fno-strict-aliasing")
-  set(${out} ${host} ${kernels} ${root}/cuda/emulation/runtime.cpp PARENT_SCOPE)
+  set(${out} ${host} ${kernels} ${root}/cuda/emulation/memory.cpp ${root}/cuda/emulation/runtime.cpp
+    PARENT_SCOPE)
 endfunction()

@@ -7,6 +7,7 @@
 #include "cpp/cuda_device.h"
 #include "cpp/fake_cublaslt.h"
 #include "cpp/harness.h"
+#include "cuda/emulation/memory.h"
 #include "quant/formats.h"
 
 using namespace realm;
@@ -20,7 +21,8 @@ namespace {
 // Rows from which on it is asked: for weights of 16 bits, and for others, which are decoded for it.
 constexpr int64_t kMany = 256, kManyQuantized = 512;
 
-struct Fresh {  // at its end nothing lives in the library, and nothing was wrong
+struct Fresh {                 // at its end nothing lives in the library, and nothing was wrong
+  const simt::Visible memory;  // to the library, which is of the host
   explicit Fresh(const char* file = REALM_FAKE_CUBLASLT) {
     fake_cublaslt() = FakeCublasLt{};
     setenv("REALM_CUBLASLT", file, 1);

@@ -11,6 +11,7 @@
 #include "cuda/device/async_copy.cuh"
 #include "cuda/device/mma.cuh"
 #include "cuda/device/warp.cuh"
+#include "cuda/emulation/memory.h"
 #include "cuda/emulation/runtime.h"
 
 using namespace realm;
@@ -198,11 +199,33 @@ TEST(a_stage_that_is_overwritten_too_early_is_a_race_to_the_thread_sanitizer) {
 TEST(memory_of_the_device_is_counted_and_starts_as_nan) {
   const uint64_t before = simt::device_state().used_bytes;
   auto* memory = static_cast<float*>(allocate_memory(40));
-  EXPECT(std::isnan(memory[0]) && std::isnan(memory[9]));
+  {
+    const simt::Visible visible;
+    EXPECT(std::isnan(memory[0]) && std::isnan(memory[9]));
+  }
   EXPECT_EQ(simt::device_state().used_bytes, before + 40);
   free_memory(memory);
   EXPECT_EQ(simt::device_state().used_bytes, before);
   EXPECT(allocate_memory(uint64_t{1} << 40) == nullptr);
+}
+
+TEST(memory_of_the_device_is_good_in_kernels_and_copies_alone) {
+  static float* memory = static_cast<float*>(allocate_memory(128 * sizeof(float)));
+  const std::vector<float> in = random_values(128);
+  copy_to_device(memory, in.data(), 128 * sizeof(float), nullptr);
+  float out = NAN, expected = 0;
+  REALM_LAUNCH(sum_kernel<Defect::kNone>, dim3(1), dim3(128), 0, nullptr, memory, &out);
+  for (const float value : in) expected += value;
+  EXPECT(std::abs(out - expected) < 1e-4);
+  std::vector<float> back(128);
+  copy_to_host(back.data(), memory, 128 * sizeof(float), nullptr);
+  EXPECT(back == in);
+  if (!kAddressSanitizer && !kThreadSanitizer) {  // whose memory is the heap's
+    const std::string text =
+        outcome_in_child([] { std::fprintf(stderr, "seen: %f\n", double{memory[3]}); });
+    EXPECT(test::contains(text, "failed") && !test::contains(text, "seen"));
+  }
+  free_memory(memory);
 }
 
 TEST(a_launch_that_no_device_takes_is_refused) {

@@ -1,15 +1,15 @@
-// The runtime over host memory: "device" pointers are host pointers that the backend above never
-// follows. Fresh memory is full of NaN. A graph is a list of closures; while one is captured,
+// The runtime over memory of this process that only kernels and copies can touch (memory.h). Fresh
+// memory is full of NaN. A graph is a list of closures; while one is captured,
 // calls that a device refuses then are refused here.
 #include "cuda/emulation/runtime.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
 
 #include "base/error.h"
+#include "cuda/emulation/memory.h"
 #include "cuda/launch_counts.h"
 #include "cuda/runtime.h"
 
@@ -46,8 +46,6 @@ std::mutex& memory_counts() {
   static std::mutex one;
   return one;
 }
-
-constexpr uint64_t kAlignment = 256;  // as of cudaMalloc; the block's size stands before it
 
 void require_alive(const char* call) {
   auto& state = simt::device_state();
@@ -104,12 +102,8 @@ void* allocate_memory(uint64_t bytes) {
   require_no_capture("allocating memory");
   const std::lock_guard lock(memory_counts());
   if (bytes > state.memory_bytes - state.used_bytes) return nullptr;
-  // The sanitizer's own red zone stands right behind the last byte.
-  void* base = nullptr;
-  if (posix_memalign(&base, kAlignment, kAlignment + bytes)) return nullptr;
-  std::memcpy(base, &bytes, sizeof bytes);
-  auto* memory = static_cast<unsigned char*>(base) + kAlignment;
-  std::memset(memory, 0xff, bytes);
+  void* memory = simt::take_memory(bytes);
+  if (!memory) return nullptr;
   state.used_bytes += bytes;
   ++state.n_allocations;
   return memory;
@@ -117,18 +111,16 @@ void* allocate_memory(uint64_t bytes) {
 
 void free_memory(void* memory) noexcept {
   if (!memory) return;
-  unsigned char* base = static_cast<unsigned char*>(memory) - kAlignment;
-  uint64_t bytes = 0;
-  std::memcpy(&bytes, base, sizeof bytes);
   {
     const std::lock_guard lock(memory_counts());
-    simt::device_state().used_bytes -= bytes;
+    simt::device_state().used_bytes -= simt::memory_size(memory);
   }
-  std::free(base);
+  simt::give_memory_back(memory);
 }
 
 void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
   require_no_capture("uploading");
+  const simt::Visible visible;
   if (bytes > 0) std::memcpy(device, host, bytes);
   ++simt::device_state().n_uploads;
 }
@@ -136,6 +128,7 @@ void copy_to_device(void* device, const void* host, uint64_t bytes, Stream) {
 void copy_to_host(void* host, const void* device, uint64_t bytes, Stream) {
   require_no_capture("downloading");
   simt::device_state().bytes_downloaded += bytes;
+  const simt::Visible visible;
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
@@ -166,6 +159,7 @@ void launch_graph(Graph graph, Stream) {
   ++simt::device_state().n_graphs_launched;
   for (const auto& launch : graph->launches) {
     check_launch(launch.kernel);
+    const simt::Visible visible;
     launch.run();
   }
 }
@@ -191,6 +185,7 @@ void issue(const char* kernel, std::function<void()> launch) {
     cuda::captured()->launches.push_back({kernel, std::move(launch)});
   } else {
     cuda::check_launch(kernel);
+    const Visible visible;
     launch();
   }
 }
