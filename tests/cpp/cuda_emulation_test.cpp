@@ -70,6 +70,36 @@ __global__ void stream_kernel(const float* in, float* out, int n_steps) {
   out[i] = sum;
 }
 
+enum class Broken { kNothing, kDivergent, kSharedAddress, kGlobalAddress, kMatrixRow, kOutside };
+
+// Breaks a rule of an instruction that a device would answer with anything or nothing at all.
+template <Broken kBroken>
+__global__ void rules_kernel(const float* in, float* out) {
+  REALM_SHARED(float, shared, 8 * 32);
+  const int lane = lane_index();
+  float sum = 1;
+  if (kBroken == Broken::kDivergent && lane % 2 == 0) {
+    sum = shuffle_xor(sum, 1);
+  } else {
+    sum = shuffle_xor(sum, 2);
+  }
+  float* to = kBroken == Broken::kOutside ? out : shared;
+  copy16_async(to + 4 * lane + (kBroken == Broken::kSharedAddress ? 1 : 0),
+               in + 4 * lane + (kBroken == Broken::kGlobalAddress ? 2 : 0), true);
+  commit_copies();
+  await_copies<0>();
+  __syncthreads();
+  uint32_t r[4];
+  load_matrices(r, shared + 4 * lane + (kBroken == Broken::kMatrixRow ? 2 : 0));
+  out[lane] = sum + bits_as_float(r[0]);
+}
+
+template <Broken kBroken>
+void break_rule() {
+  alignas(16) static float in[160] = {}, out[160];
+  REALM_LAUNCH(rules_kernel<kBroken>, dim3(1), dim3(32), 0, nullptr, in, out);
+}
+
 std::vector<float> random_values(size_t n) {
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
@@ -194,6 +224,20 @@ TEST(a_stage_that_is_overwritten_too_early_is_a_race_to_the_thread_sanitizer) {
   EXPECT(test::contains(text, "failed") && test::contains(text, "data race"));
   const std::string sound = outcome_in_child([] { error_of_stream<Defect::kNone>(); });
   EXPECT(test::contains(sound, "passed"));
+}
+
+TEST(rules_of_instructions_are_held) {
+  const auto what = [](void (*body)()) { return EXPECT_ERROR(kInternal, { body(); }); };
+  break_rule<Broken::kNothing>();
+  EXPECT(test::contains(what(break_rule<Broken::kDivergent>), "different exchanges"));
+  EXPECT(test::contains(what(break_rule<Broken::kSharedAddress>), "no multiple of 16"));
+  EXPECT(test::contains(what(break_rule<Broken::kGlobalAddress>), "from no multiple of 16"));
+  EXPECT(test::contains(what(break_rule<Broken::kMatrixRow>), "a matrix's row"));
+  EXPECT(test::contains(what(break_rule<Broken::kOutside>), "outside of shared memory"));
+  const std::string text = EXPECT_ERROR(kInternal, {
+    REALM_LAUNCH(rules_kernel<Broken::kNothing>, dim3(1), dim3(48), 0, nullptr, nullptr, nullptr);
+  });
+  EXPECT(test::contains(text, "no whole warps"));
 }
 
 TEST(memory_of_the_device_is_counted_and_starts_as_nan) {

@@ -25,19 +25,20 @@ REALM_DEVICE int count_bits(uint32_t bits) {
 
 #else
 
+// Lanes that call from different lines meet nowhere.
 template <class T>
-T shuffle(T value, int from_lane) {
-  const simt::Slots& slots = simt::exchange(&value, sizeof value);
+T shuffle(T value, int from_lane, int line = __builtin_LINE()) {
+  const simt::Slots& slots = simt::exchange(&value, sizeof value, nullptr, line);
   simt::read_slot(slots, from_lane, &value, sizeof value);
   return value;
 }
 template <class T>
-T shuffle_xor(T value, int mask) {
-  return shuffle(value, simt::lane() ^ mask);
+T shuffle_xor(T value, int mask, int line = __builtin_LINE()) {
+  return shuffle(value, simt::lane() ^ mask, line);
 }
-inline uint32_t ballot(bool vote) {
+inline uint32_t ballot(bool vote, int line = __builtin_LINE()) {
   const uint32_t mine = vote;
-  const simt::Slots& slots = simt::exchange(&mine, sizeof mine);
+  const simt::Slots& slots = simt::exchange(&mine, sizeof mine, nullptr, line);
   uint32_t bits = 0;
   for (int i = 0; i < simt::warp_lanes(); ++i) {
     uint32_t other;

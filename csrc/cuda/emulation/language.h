@@ -6,6 +6,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "base/error.h"
 #include "cuda/emulation/runtime.h"
 #include "cuda/runtime.h"
 #include "gpu/emulation/machine.h"
@@ -47,6 +48,9 @@ namespace realm::simt {
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             size_t shared_bytes, Arguments... arguments) {
+  // Shuffles name all lanes of a warp.
+  if (block.x % kWarp != 0 || block.y != 1 || block.z != 1)
+    fail(ErrorCode::kInternal, name, ": blocks of ", block.x, " threads are no whole warps");
   const std::tuple<Parameters...> copies{arguments...};
   issue(name, [=] { run(grid, block, shared_bytes, [&] { std::apply(kernel, copies); }); });
 }

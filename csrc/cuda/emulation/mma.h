@@ -59,7 +59,7 @@ void exchange_fragments(D (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2
   std::memcpy(mine.d, d, sizeof d);
   std::memcpy(mine.a, a, sizeof a);
   std::memcpy(mine.b, b, sizeof b);
-  const Slots& slots = exchange(&mine, sizeof mine, combine);
+  const Slots& slots = exchange(&mine, sizeof mine, combine, __LINE__);
   read_slot(slots, lane(), d, sizeof d);
 }
 
@@ -81,7 +81,8 @@ inline void multiply_add_int8(int (&d)[4], const uint32_t (&a)[4], const uint32_
 
 // Reads shared memory as the lane that gets the values, so that a sanitizer sees who reads what.
 inline void load_matrices(uint32_t (&r)[4], const void* row, bool turned) {
-  const Slots& slots = exchange(&row, sizeof row);
+  require_shared(row, 16, 16, "a matrix's row");
+  const Slots& slots = exchange(&row, sizeof row, nullptr, __LINE__);
   const Place at(lane());
   for (int m = 0; m < 4; ++m) {
     uint16_t pair[2];

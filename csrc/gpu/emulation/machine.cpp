@@ -53,6 +53,8 @@ struct Warp {
   Barrier barrier;
   Slots slots[2];  // turn by turn: a lane may still read one exchange while another fills the next
   unsigned n_exchanges[kWarp] = {};
+  size_t bytes = 0;  // of the exchange that is under way, and where the first lane came to it
+  int site = 0;
 };
 
 struct Machine {
@@ -261,9 +263,16 @@ void drop_fibers() {
   machine().threads.clear();
 }
 
-const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&)) {
+const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&), int site) {
   Warp& warp = machine().warps[static_cast<size_t>(self().linear / kWarp)];
   const int lanes = warp_lanes();
+  if (warp.barrier.n_arrived == 0) {
+    warp.bytes = bytes;
+    warp.site = site;
+  } else if (warp.bytes != bytes || warp.site != site) {
+    fail(ErrorCode::kInternal, "lanes of a warp meet at different exchanges, of lines ", warp.site,
+         " and ", site);
+  }
   Slots& slots = warp.slots[warp.n_exchanges[lane()]++ % 2];
   copy_unseen(slots.bytes[lane()], value, bytes);
   if (combine && warp.barrier.n_arrived + 1 == lanes) combine(slots);
@@ -296,7 +305,20 @@ void* static_shared(const void* key, size_t bytes) {
   return m.shared + offset;
 }
 
+void require_shared(const void* at, size_t bytes, size_t unit, const char* what) {
+  const Machine& m = machine();
+  const auto address = reinterpret_cast<uintptr_t>(at),
+             base = reinterpret_cast<uintptr_t>(m.shared);
+  if (address % unit != 0)
+    fail(ErrorCode::kInternal, what, " at an address that is no multiple of ", unit);
+  if (address < base || address + bytes > base + kSharedBytes)
+    fail(ErrorCode::kInternal, what, " outside of shared memory");
+}
+
 void copy_async(void* to, const void* from, size_t bytes, size_t n_valid) {
+  require_shared(to, bytes, bytes, "an asynchronous copy");
+  if (reinterpret_cast<uintptr_t>(from) % bytes != 0)
+    fail(ErrorCode::kInternal, "an asynchronous copy from no multiple of ", bytes, " bytes");
   const Copy copy{static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), bytes,
                   n_valid};
   if (settings().copies == Copies::kEarly) return land({copy});

@@ -73,7 +73,10 @@ void warp_barrier();  // orders memory; exchange() alone does not, as on the dev
 struct Slots {
   alignas(16) unsigned char bytes[kWarp][kSlotBytes];
 };
-const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&) = nullptr);
+// Lanes that meet at different exchanges (by `site`, which tells them apart) are an error: a device
+// would give anything.
+const Slots& exchange(const void* value, size_t bytes, void (*combine)(Slots&) = nullptr,
+                      int site = 0);
 // Registers are no memory: sanitizers do not see these.
 void read_slot(const Slots& slots, int lane, void* value, size_t bytes);
 void write_slot(Slots& slots, int lane, const void* value, size_t bytes);
@@ -81,6 +84,10 @@ void write_slot(Slots& slots, int lane, const void* value, size_t bytes);
 void* dynamic_shared();
 // The same memory for all threads of a block that name the same key.
 void* static_shared(const void* key, size_t bytes);
+
+// Of bytes that an instruction moves at once: their address must be a multiple of `unit`, and in
+// shared memory.
+void require_shared(const void* at, size_t bytes, size_t unit, const char* what);
 
 // An asynchronous copy of `bytes`, of which the first `n_valid` are copied and the rest are zeros.
 void copy_async(void* to, const void* from, size_t bytes, size_t n_valid);
