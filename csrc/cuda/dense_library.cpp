@@ -89,6 +89,12 @@ void require(int status, const char* what) {
   if (status != 0) fail(ErrorCode::kDevice, "cuBLASLt: ", what, ": status ", status);
 }
 
+// What it answers to a product that it does not do, of which nothing has run: a lack of resources,
+// a value or a processor it does not take, or plainly "not supported".
+bool is_refusal(int status) {
+  return status == 3 || status == 7 || status == 8 || status == 15;
+}
+
 bool is_named() {
   const char* named = std::getenv("REALM_CUBLASLT");
   return named && *named && std::string(named) != "off";
@@ -169,7 +175,7 @@ std::string DenseLibrary::version() const {
 
 // The library counts matrices down their columns, where our rows are its columns: out^T [N, T] is
 // weight^T transposed, [K, N] down columns, times in^T, [K, T].
-const DenseLibrary::Plan& DenseLibrary::plan(const Product& p) {
+DenseLibrary::Plan& DenseLibrary::plan(const Product& p) {
   const Alignments aligned{alignment(p.weight), alignment(p.in), alignment(p.out),
                            alignment(p.out)};
   const Shape shape{p.n_in,      p.n_out,      p.n_cols, p.weight_stride,
@@ -213,13 +219,15 @@ void DenseLibrary::find_way(Plan& plan, const Alignments& aligned) const {
 }
 
 bool DenseLibrary::multiply(const Product& p, void* workspace, Stream stream) {
-  const Plan& chosen = plan(p);
+  Plan& chosen = plan(p);
   if (!chosen.has_way) return false;
   const float one = 1, zero = 0;
-  require(calls_->multiply(handle_, chosen.description, &one, p.weight, chosen.weight, p.in,
-                           chosen.in, &zero, p.out, chosen.out, p.out, chosen.out,
-                           chosen.way.algorithm, workspace, kWorkspaceBytes, stream),
-          "multiplying");
+  const int status = calls_->multiply(handle_, chosen.description, &one, p.weight, chosen.weight,
+                                      p.in, chosen.in, &zero, p.out, chosen.out, p.out, chosen.out,
+                                      chosen.way.algorithm, workspace, kWorkspaceBytes, stream);
+  chosen.has_way = !is_refusal(status);
+  if (!chosen.has_way) return false;
+  require(status, "multiplying");
   check_launch("cublasLtMatmul");
   return true;
 }

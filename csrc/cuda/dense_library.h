@@ -45,7 +45,7 @@ class DenseLibrary {
     int64_t n_in, n_out, n_cols;
     bool brain;
   };
-  // False if it has no way for such a product; then nothing has run.
+  // False if it has no way for such a product, or refuses it; then nothing has run.
   bool multiply(const Product& product, void* workspace, Stream stream);
 
  private:
@@ -54,7 +54,7 @@ class DenseLibrary {
   using Shape = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, bool, Alignments>;
 
   explicit DenseLibrary(std::unique_ptr<LibraryCalls> calls);
-  const Plan& plan(const Product& product);
+  Plan& plan(const Product& product);
   void find_way(Plan& plan, const Alignments& aligned) const;
 
   std::unique_ptr<LibraryCalls> calls_;

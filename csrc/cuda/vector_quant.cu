@@ -17,10 +17,12 @@ constexpr int kWarps = kThreads / kWarp;
 constexpr int kPerWarp = 2;  // outputs: each read of the input serves so many
 constexpr int kMostRows = 8;
 
-// The products of one group with one row: sums of 16 each when the format has two scales.
+// `total` with the products of one group with one row: sums of 16 each when the format has two
+// scales. Fused operations are spelled out: left to the compiler, the bits of a row might depend on
+// the number of rows beside it.
 template <class Codec>
-REALM_DEVICE float group_product(const int (&q)[8], const GroupFactors& f, const Words4& x0,
-                                 const Words4& x1, float x_scale, float x_sum) {
+REALM_DEVICE float add_group(float total, const int (&q)[8], const GroupFactors& f,
+                             const Words4& x0, const Words4& x1, float x_scale, float x_sum) {
   int first = 0, second = 0;
   REALM_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -33,7 +35,8 @@ REALM_DEVICE float group_product(const int (&q)[8], const GroupFactors& f, const
   } else {
     sum = f.first * static_cast<float>(first + second);
   }
-  return Codec::kHasMin ? fmaf(x_scale, sum, -(f.min * x_sum)) : x_scale * sum;
+  total = fmaf(x_scale, sum, total);
+  return Codec::kHasMin ? fmaf(-f.min, x_sum, total) : total;
 }
 
 template <class Codec, int kRows>
@@ -59,7 +62,7 @@ REALM_DEVICE void vector_rows(const PackedWeight& w, const ProductShape& shape,
       const float x_scale = in.scales[2 * at], x_sum = in.scales[2 * at + 1];
       REALM_UNROLL
       for (int o = 0; o < kPerWarp; ++o)
-        sums[o][r] += group_product<Codec>(q[o], f[o], x0, x1, x_scale, x_sum);
+        sums[o][r] = add_group<Codec>(sums[o][r], q[o], f[o], x0, x1, x_scale, x_sum);
     }
   }
   REALM_UNROLL

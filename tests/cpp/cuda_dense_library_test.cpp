@@ -148,10 +148,25 @@ TEST(where_it_has_no_way_our_own_kernel_multiplies) {
   EXPECT_EQ(fake_cublaslt().n_products, 0);
 }
 
+TEST(a_product_that_it_refuses_is_ours_and_it_is_not_asked_for_such_again) {
+  for (const int status : {3, 7, 8, 15}) {
+    const Fresh fresh;
+    test::CudaDevice device;
+    fake_cublaslt().status = status;
+    EXPECT(error_of_product(device, DType::kBF16, kMany, 9, 48, true) < tolerance(DType::kBF16));
+    EXPECT(error_of_product(device, DType::kQ8_0, kManyQuantized, 9, 64, true) < 2e-2);
+    fake_cublaslt().status = 0;
+    EXPECT(error_of_product(device, DType::kBF16, kMany, 9, 48, true) < tolerance(DType::kBF16));
+    EXPECT_EQ(fake_cublaslt().n_products, 0);
+    EXPECT(error_of_product(device, DType::kBF16, kMany, 11, 48, true) < tolerance(DType::kBF16));
+    EXPECT_EQ(fake_cublaslt().n_products, 1);
+  }
+}
+
 TEST(a_product_that_fails_there_is_an_error_of_the_device) {
   const Fresh fresh;
   test::CudaDevice device;
-  fake_cublaslt().multiplies = false;
+  fake_cublaslt().status = 13;  // CUBLAS_STATUS_EXECUTION_FAILED
   const std::string text =
       EXPECT_ERROR(kDevice, { error_of_product(device, DType::kF16, kMany, 9, 48, true); });
   EXPECT(test::contains(text, "cuBLASLt: multiplying: status 13"));

@@ -162,7 +162,7 @@ REALM_EXPORT int cublasLtMatmul(void* handle, void* description, const float* al
       return complain("an address that is not aligned as was said");
   }
   std::memset(workspace, 0xff, bytes);
-  if (!fake_cublaslt().multiplies) return 13;  // CUBLAS_STATUS_EXECUTION_FAILED
+  if (fake_cublaslt().status != 0) return fake_cublaslt().status;
   for (uint64_t col = 0; col < ld.cols; ++col) {
     for (uint64_t row = 0; row < ld.rows; ++row) {
       float sum = 0;

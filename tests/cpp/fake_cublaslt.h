@@ -11,7 +11,8 @@ namespace realm::test {
 
 // What a test may change, and what it may ask.
 struct FakeCublasLt {
-  bool opens = true, has_a_way = true, multiplies = true;
+  bool opens = true, has_a_way = true;
+  int status = 0;  // of every product
   int n_products = 0, n_searches = 0, n_alive = 0;
   std::vector<std::string> complaints;
 };
