@@ -6,8 +6,9 @@
     python benchmarks/gpu.py --stage models    a model of 8B: decoding, adapters, speculation, determinism
     python benchmarks/gpu.py                   all of it
 
-Each stage takes at most ten minutes on 16 cores and builds first if nothing is built. Needs cmake,
-ninja, pybind11, numpy, pytest; models also the `gguf` package. Results are kept in build/gpu/results
+Each stage builds first if nothing is built, and ends within --minutes (9.5 on a card): what then had
+no time says so, and what came stays. Needs a compiler for C++ and CUDA, cmake, ninja, pybind11, numpy,
+pytest; models also the `gguf` package; nothing is fetched. Results are kept in build/gpu/results
 (and --out) from stage to stage, so that the table, printed last, has those of earlier ones too; what
 was predicted stands beside what came (gpu_targets.py). Exit status 1 if a check failed or a goal was
 missed; goals and predictions are of one card, so that Metal is judged by its checks alone.
@@ -20,6 +21,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +49,7 @@ class Run:
         self.arch = options.arch
         self.program = options.kernels or gpu_build.kernels_program()
         self.installed = options.installed
+        self.deadline = deadline_of(options)
         self.folder = options.results
         self.folder.mkdir(parents=True, exist_ok=True)
         self.results: Results = {}
@@ -92,13 +95,16 @@ class Run:
     def check(self) -> Results:
         """Suites and oracles."""
         package = None if self.installed else gpu_build.package()
-        return gpu_checks.Checks(self.device, self.tiny, self.folder, package, tell).run()
+        checks = gpu_checks.Checks(self.device, self.tiny, self.folder, package, tell)
+        checks.deadline = self.deadline
+        return checks.run()
 
     def kernels(self) -> Results:
         """Single kernels, beside torch's."""
         floors: Results = {}
         if self.device == "cuda" and not self.emulated:
-            floors = json.loads(self._output([sys.executable, str(HERE / "gpu_floors.py")]))
+            said = self._output([sys.executable, str(HERE / "gpu_floors.py")])
+            floors = json.loads(said or '{"torch": "had no time"}')
             tell(f"torch: {floors.pop('torch')}; {floors}")
         # Built with the suites this program has the emulated device of CUDA, whatever the others have.
         device = "cuda" if self.device == "cpu" else self.device
@@ -117,13 +123,19 @@ class Run:
         out.unlink(missing_ok=True)
         command = [sys.executable, str(HERE / "gpu_models.py"), self.device]
         command += [str(gpu_build.FOLDER / "models"), str(out), *(["--tiny"] if self.tiny else [])]
-        done = subprocess.run(command, env=self._environment(), timeout=3600)
+        try:
+            done = subprocess.run(command, env=self._environment(), timeout=self._left())
+            ended = f"ended with status {done.returncode}" if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            ended = "ended with no time left"
         found = self._stored("models")
-        if done.returncode:
-            found["one_sequence"] = found.get(
-                "one_sequence", f"ended with status {done.returncode}"
-            )
+        if ended:
+            found["one_sequence"] = found.get("one_sequence", ended)
         return found
+
+    def _left(self) -> float:
+        """Seconds."""
+        return max(0.1, self.deadline - time.monotonic())
 
     def _environment(self) -> dict[str, str]:
         package = [] if self.installed else [str(gpu_build.package())]
@@ -131,12 +143,19 @@ class Run:
         return {**os.environ, "PYTHONPATH": os.pathsep.join([*package, *rest])}
 
     def _output(self, command: list[str], **environment: str) -> str:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdout=subprocess.PIPE,
+                env={**os.environ, **environment},
+                timeout=self._left(),
+            )
+        except subprocess.TimeoutExpired as late:
+            tell(f"{command} had no time left")
+            return whole_lines(late.stdout or b"")
         if done.returncode:
             raise SystemExit(f"{command} ended with status {done.returncode}")
-        return done.stdout
+        return whole_lines(done.stdout)
 
     def _records(self, arguments: list[str], **environment: str) -> Records:
         lines = self._output([str(self.program), *arguments], **environment).splitlines()
@@ -152,10 +171,33 @@ def tell(text: str) -> None:
     print(text, flush=True)
 
 
+def whole_lines(output: bytes) -> str:
+    """Of a program that may have been stopped in the middle of one."""
+    return output.decode()[: output.rfind(b"\n") + 1]
+
+
+def deadline_of(options: argparse.Namespace) -> float:
+    """On the clock of time.monotonic(). The emulated device has all the time there is."""
+    minutes = options.minutes
+    if minutes is None:
+        minutes = 600.0 if options.emulated or options.device == "cpu" else 9.5
+    return time.monotonic() + 60 * minutes
+
+
+def use_dense_library() -> None:
+    """Names the vendor's products to all programs, where only a Python package has them."""
+    found = gpu_build.dense_library()
+    if found:
+        os.environ["REALM_CUBLASLT"] = found
+        tell(f"cuBLASLt: {found}")
+
+
 def summary(records: Records, own: Records, floors: Results) -> Results:
     """The lines of the table that single kernels give."""
     found: Results = dict(floors)
     named = {record["name"]: record for record in records}
+    if not named.keys() >= {"stream", "launch"}:  # it had no time
+        return found
     found["stream_gb_s"] = named["stream"]["gb_s"]
     found["launch_us"] = float(named["launch"]["seconds"]) * 1e6
     bandwidth = float(found.get("copy_gb_s", found["stream_gb_s"]))
@@ -187,6 +229,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kernels", type=Path, help="a gpu_kernels that is built already")
     parser.add_argument("--installed", action="store_true", help="the package that Python finds")
     parser.add_argument("--results", type=Path, default=gpu_build.FOLDER / "results")
+    parser.add_argument("--minutes", type=float, help="that this call may take")
     parser.add_argument("--predictions", action="store_true", help="print them, run nothing")
     return parser.parse_args()
 
@@ -196,7 +239,11 @@ def main() -> int:
     if options.predictions:
         print(gpu_targets.predictions())
         return 0
+    # Whoever stops this gets what there is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(options)
+    if options.device == "cuda" and not options.emulated and "REALM_CUBLASLT" not in os.environ:
+        use_dense_library()
     for stage in options.stage:
         try:
             run.stage(stage)

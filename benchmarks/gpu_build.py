@@ -36,6 +36,31 @@ def architecture() -> str:
     return f"{number}a-real" if number == "90" else f"{number}-real"
 
 
+OPENS = """
+import ctypes, sys
+handle = ctypes.c_void_p()
+sys.exit(ctypes.CDLL(sys.argv[1]).cublasLtCreate(ctypes.byref(handle)))
+"""
+
+
+def opens(library: str) -> bool:
+    """Whether a cuBLASLt of that name or path works with the driver that is here."""
+    return (
+        subprocess.run([sys.executable, "-c", OPENS, library], capture_output=True).returncode == 0
+    )
+
+
+def dense_library() -> str | None:
+    """A cuBLASLt of Python packages, the newest; None if programs find one by its name, or none works."""
+    if any(map(opens, ("libcublasLt.so.13", "libcublasLt.so.12"))):
+        return None
+    found = {
+        path for folder in sys.path for path in Path(folder).glob("nvidia/*/lib/libcublasLt.so.1?")
+    }
+    newest_first = sorted(map(str, found), key=lambda path: path[-2:], reverse=True)
+    return next(filter(opens, newest_first), None)
+
+
 def configure(device: str, emulated: bool, arch: str | None, pybind11_dir: str) -> list[str]:
     """CMake's arguments."""
     flags = {

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Checks:
     ):
         """`tiny`: there is no card; without `package` Python finds its own."""
         self.device, self.tiny, self.out, self.tell = device, tiny, out, tell
+        self.deadline = float("inf")  # of all, on the clock of time.monotonic()
         self.patience = 3000 if tiny else 400  # seconds; the emulated device is slow
         places = [str(package)] if package else []
         self.python_path = os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])
@@ -128,7 +130,11 @@ class Checks:
 
     def _log(self, name: str, command: list[str], timeout: float = 300, **environment: str) -> int:
         """Runs a program, its output to a file; its exit status, 124 for too late."""
+        timeout = min(timeout, self.deadline - time.monotonic())
         with (self.out / f"{name}.log").open("w") as log:
+            if timeout < 1:
+                log.write("no time was left\n")
+                return 124
             try:
                 done = subprocess.run(
                     command,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -134,6 +135,44 @@ def test_the_build_names_the_device_and_its_suites_alone():
     left_out = {"cuda_emulation_test", "cuda_backend_test", "cuda_dense_library_test"}
     assert not left_out & {*suites}
     assert gpu_build.suites("metal") == []
+
+
+def test_a_dense_library_of_a_package_is_named_where_no_loader_finds_one(tmp_path, monkeypatch):
+    paths = [tmp_path / f"nvidia/cu{n}/lib/libcublasLt.so.{n}" for n in (12, 13)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert gpu_build.dense_library() is None  # none of them opens
+    monkeypatch.setattr(gpu_build, "opens", lambda library: library.startswith("/"))
+    assert gpu_build.dense_library() == str(paths[1])
+    monkeypatch.setattr(gpu_build, "opens", lambda library: library.endswith(".12"))
+    assert gpu_build.dense_library() is None  # one that is found by its name needs no path
+
+
+def test_a_call_ends_when_its_minutes_have_and_says_what_had_no_time(tmp_path):
+    kernels = tmp_path / "kernels"  # which stops in the middle of a line
+    kernels.write_text("""#!/bin/sh\nprintf '{"name": "launch"}\\n{"na'; exec sleep 60\n""")
+    kernels.chmod(0o755)
+    began = time.perf_counter()
+    words = ["--minutes", "0.02", "--kernels", kernels, "--stage", "check", "kernels", "models"]
+    done = call(tmp_path, "--device", "cpu", *words)
+    assert time.perf_counter() - began < 60
+    assert done.returncode == 1, done.stderr
+    assert "had no time left" in done.stdout
+    assert "missed: " in done.stdout
+    assert "one_sequence (ended with no time left)" in done.stdout
+    assert "failed_oracles (see oracles.log)" in done.stdout
+
+
+def test_who_stops_a_call_gets_what_it_has(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks/gpu.py", "--installed", "--device", "cpu"]
+    command += ["--results", tmp_path / "kept", "--out", tmp_path / "out", "--stage", "check"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert "=== check" in running.stdout.readline()
+        running.terminate()
+        assert running.wait(30) == 143
+    assert (tmp_path / "out" / "logs.tar.gz").exists()
 
 
 def test_the_log_has_the_predictions_of_the_script():
