@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kPartBytes = 64 << 20;  // of split attention's parts at a time
 constexpr int64_t kMaxTiledWidth = 256;
+constexpr int64_t kQuantGroup = 32;  // of integer products
 
 AttendShape kernel_shape(const AttentionShape& shape) {
   return {static_cast<int>(shape.n_heads),
@@ -81,12 +82,16 @@ void CudaBackend::attend_in_tiles(const StepBatch& step, const KvLayer& cache,
     launch_attention_flash(pages, page_list, tiles.flash, tiles.n_flash, kernel, q.data, out.data,
                            stream_);
   }
+  // A merge has whole groups; of rows that the other kernel wrote there are none.
+  const bool quantize = tiles.n_flash == 0 && shape.head_width % kQuantGroup == 0;
+  const QuantizedRows quantized = quantize ? quantize_with(out) : QuantizedRows{};
   for (const auto& batch : tiles.splits) {
     // Rounded, so that a graph of this step holds those with a few parts more.
     auto* parts = parts_.reserve_of<float>(StepGraphs::rounded(batch.n_parts) * part_floats(shape));
     launch_attention_split(pages, page_list, batch.tiles, batch.n_tiles, kernel, q.data, parts,
                            stream_);
-    launch_attention_merge(batch.merges, batch.n_merges, kernel, parts, out.data, stream_);
+    launch_attention_merge(batch.merges, batch.n_merges, kernel, parts, out.data, quantized,
+                           stream_);
   }
 }
 

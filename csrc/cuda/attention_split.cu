@@ -3,9 +3,12 @@
 // a block all warps hold the same sixteen queries (rows and the heads of a group together) and
 // take sixteen keys in turn, each from shared memory of its own, two stages deep, without a barrier
 // of the block; their states are merged in warp order. A query's bits depend on its own keys alone:
-// keys that it does not see add nothing, not even a rounding. Grids: tiles x KV heads; merged rows
-// x KV heads. Bytes moved: keys and values once for each sixteen queries. Oracle: attention_plain.
+// keys that it does not see add nothing, not even a rounding. The merge may leave its rows as
+// integer products take them too, as quantize.cu would: a warp has a group. Grids: tiles x KV
+// heads; merged rows x KV heads. Bytes moved: keys and values once for each sixteen queries.
+// Oracle: attention_plain.
 #include "cuda/attention_tile.cuh"
+#include "cuda/quantize_group.cuh"
 
 namespace realm::cuda {
 
@@ -125,8 +128,9 @@ __global__ void __launch_bounds__(kThreads<kWidth>, 1)
   }
 }
 
+template <bool kQuantize>
 __global__ void attention_merge_kernel(const MergeRow* rows, AttendShape shape, const float* parts,
-                                       float* out) {
+                                       float* out, QuantizedRows quantized) {
   const MergeRow merge = rows[blockIdx.x];
   const int kv_head = static_cast<int>(blockIdx.y), width = shape.head_width;
   const int64_t part_floats = int64_t{kSplitQueries} * (width + 2);
@@ -145,7 +149,9 @@ __global__ void attention_merge_kernel(const MergeRow* rows, AttendShape shape, 
       total = fmaf(one[width + 1], weight, total);
     }
     const AttendTile tile{merge.first_row, 0, 0, merge.first_query, merge.n_queries, 0, 0, 0};
-    out[place_query(tile, shape, kv_head, query).at + d] = sum / total;
+    const int64_t at = place_query(tile, shape, kv_head, query).at + d;
+    out[at] = sum / total;
+    if (kQuantize) quantize_group(sum / total, at / kWarp, quantized);
   }
 }
 
@@ -165,10 +171,16 @@ void launch_attention_split(const KvPages& cache, const int32_t* pages, const At
 }
 
 void launch_attention_merge(const MergeRow* rows, int64_t n_rows, const AttendShape& shape,
-                            const float* parts, float* out, Stream stream) {
+                            const float* parts, float* out, QuantizedRows quantized,
+                            Stream stream) {
   const dim3 grid(static_cast<unsigned>(n_rows), static_cast<unsigned>(shape.n_kv_heads));
-  REALM_LAUNCH(attention_merge_kernel, grid, dim3(kMergeThreads), 0, stream, rows, shape, parts,
-               out);
+  if (quantized.quants) {
+    REALM_LAUNCH(attention_merge_kernel<true>, grid, dim3(kMergeThreads), 0, stream, rows, shape,
+                 parts, out, quantized);
+  } else {
+    REALM_LAUNCH(attention_merge_kernel<false>, grid, dim3(kMergeThreads), 0, stream, rows, shape,
+                 parts, out, quantized);
+  }
 }
 
 }  // namespace realm::cuda

@@ -134,12 +134,13 @@ void launch_attention_flash(const KvPages& cache, const int32_t* pages, const At
                             int64_t n_tiles, const AttendShape& shape, const float* q, float* out,
                             Stream stream);
 // attention_split.cu: up to kSplitQueries queries to a tile, kSplitKeys keys to a split; f16, bf16
-// and q8_0 caches. Parts are [n_parts, KV heads, kSplitQueries, head width + 2] f32.
+// and q8_0 caches. Parts are [n_parts, KV heads, kSplitQueries, head width + 2] f32. What is merged
+// can be quantized if the head width is a multiple of 32.
 void launch_attention_split(const KvPages& cache, const int32_t* pages, const AttendTile* tiles,
                             int64_t n_tiles, const AttendShape& shape, const float* q, float* parts,
                             Stream stream);
 void launch_attention_merge(const MergeRow* rows, int64_t n_rows, const AttendShape& shape,
-                            const float* parts, float* out, Stream stream);
+                            const float* parts, float* out, QuantizedRows quantized, Stream stream);
 
 // ---- lora.cu: a plan of gpu/lora_plan.h on the device
 struct LoraTables {
