@@ -126,7 +126,9 @@ void thread_main() {
   try {
     (*m.body)();
   } catch (const std::exception& error) {
-    m.failure = error.what();
+    REALM_TSAN_ACQUIRE(&m.failure);  // of the threads of a block several may fail
+    if (m.failure.empty()) m.failure = error.what();
+    REALM_TSAN_RELEASE(&m.failure);
   }
   me.done = true;
   ++m.n_done;
