@@ -1,38 +1,22 @@
-// What a device tells of its logits instead of all of them, on the emulated device: lists against
+// What a device tells of its logits instead of all of them, on the device: lists against
 // std::sort, and an engine's answers against those of an engine that reads whole rows.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <random>
 
 #include "backend/registry.h"
 #include "cpp/engine_world.h"
+#include "cpp/first_logits.h"
 #include "cpp/gpu_device.h"
 #include "cpp/harness.h"
-#include "cuda/emulation/runtime.h"
-#include "engine/logit_rows.h"
 
 using namespace realm;
+using test::equal;
+using test::first_of;
 using test::Floats;
+using test::List;
 
 namespace {
-
-using List = std::vector<TopLogit>;
-
-List first_of(std::span<const float> row, size_t n) {
-  List list;
-  for (size_t i = 0; i < row.size(); ++i) list.push_back({row[i], static_cast<int32_t>(i)});
-  std::ranges::stable_sort(list, std::greater{}, &TopLogit::logit);
-  list.resize(n);
-  return list;
-}
-
-bool equal(std::span<const TopLogit> a, std::span<const TopLogit> b) {
-  return std::ranges::equal(a, b, [](const TopLogit& x, const TopLogit& y) {
-    return x.token == y.token && x.logit == y.logit &&
-           std::signbit(x.logit) == std::signbit(y.logit);
-  });
-}
 
 // Values as spread as logits, with many ties, or near each other in their last bits.
 Floats random_rows(std::mt19937& random, int64_t n) {
@@ -105,33 +89,6 @@ TEST(lists_longer_than_a_row_or_than_the_backend_has_are_refused) {
   for (const int64_t width : {0, 257, 301})
     EXPECT_ERROR(kInternal, { device.backend->shortlist(row, width, list.data()); });
   EXPECT_EQ(make_backend("cpu", 1)->max_shortlist(), 0);
-}
-
-TEST(rows_are_whole_where_asked_and_fetched_where_a_list_falls_short) {
-  const auto model = load("forward/llama-biases");
-  const int64_t n_vocab = model->config().n_vocab;
-  Floats values = test::normal_values(4 * n_vocab, 6);
-  values[static_cast<size_t>(2 * n_vocab)] = NAN;
-  const auto memory = model->backend().allocate(values.size() * sizeof(float));
-  model->backend().upload(values.data(), memory->data(), values.size() * sizeof(float));
-  LogitRows rows(model, 4);
-  const uint64_t before = simt::device_state().bytes_downloaded;
-  const int64_t lists[] = {5, 0, 1, 1};
-  rows.read({reinterpret_cast<float*>(memory->data()), 4, n_vocab}, lists);
-  const auto row_bytes = static_cast<uint64_t>(n_vocab) * sizeof(float);
-  const uint64_t list_bytes = 4 * 6 * sizeof(TopLogit);
-  EXPECT_EQ(simt::device_state().bytes_downloaded - before, list_bytes + row_bytes);
-  const auto whole = [&](size_t r) {
-    return std::span(values).subspan(r * static_cast<size_t>(n_vocab),
-                                     static_cast<size_t>(n_vocab));
-  };
-  EXPECT(equal(rows.top(0), first_of(whole(0), 5)));
-  EXPECT(rows.top(1).empty());
-  EXPECT(rows.top(2).empty());
-  EXPECT(equal(rows.top(3), first_of(whole(3), 5)));
-  for (const size_t r : {1, 3, 0}) EXPECT(std::ranges::equal(rows.whole(r), whole(r)));
-  EXPECT(std::isnan(rows.whole(2)[0]));
-  EXPECT_EQ(simt::device_state().bytes_downloaded - before, list_bytes + 4 * row_bytes);
 }
 
 TEST(an_engine_draws_from_lists_what_it_draws_from_whole_rows) {
