@@ -52,6 +52,7 @@ class Run:
         self.deadline = deadline_of(options)
         self.folder = options.results
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.broken = ""  # the last program that did not end well
         self.results: Results = {}
         for stage in STAGES:
             self.results |= self._stored(stage)
@@ -104,7 +105,7 @@ class Run:
         floors: Results = {}
         if self.device == "cuda" and not self.emulated:
             said = self._output([sys.executable, str(HERE / "gpu_floors.py")])
-            floors = json.loads(said or '{"torch": "had no time"}')
+            floors = json.loads(said or '{"torch": "gave nothing"}')
             tell(f"torch: {floors.pop('torch')}; {floors}")
         # Built with the suites this program has the emulated device of CUDA, whatever the others have.
         device = "cuda" if self.device == "cpu" else self.device
@@ -115,7 +116,7 @@ class Run:
             own = self._records([device, *tiny, "products"], REALM_CUBLASLT="off")
         strict = self._records([device, *tiny, "--deterministic", "products"])
         self._keep_records({"plain": records, "without cuBLASLt": own, "deterministic": strict})
-        return summary(records, own, floors)
+        return summary(records, own, floors) | ({"kernels": self.broken} if self.broken else {})
 
     def models(self) -> Results:
         """Whole models, in a process whose package is the one that was built."""
@@ -143,19 +144,19 @@ class Run:
         return {**os.environ, "PYTHONPATH": os.pathsep.join([*package, *rest])}
 
     def _output(self, command: list[str], **environment: str) -> str:
+        """Whole lines of what it printed, up to where it broke or had no time left: `broken` says so."""
+        environment = {**os.environ, **environment}
         try:
             done = subprocess.run(
-                command,
-                stdout=subprocess.PIPE,
-                env={**os.environ, **environment},
-                timeout=self._left(),
+                command, stdout=subprocess.PIPE, env=environment, timeout=self._left()
             )
+            printed, ended = done.stdout, f"status {done.returncode}" if done.returncode else ""
         except subprocess.TimeoutExpired as late:
-            tell(f"{command} had no time left")
-            return whole_lines(late.stdout or b"")
-        if done.returncode:
-            raise SystemExit(f"{command} ended with status {done.returncode}")
-        return whole_lines(done.stdout)
+            printed, ended = late.stdout or b"", "no time left"
+        if ended:
+            self.broken = f"ended with {ended}: {' '.join(map(str, command))}"
+            tell(self.broken)
+        return printed.decode()[: printed.rfind(b"\n") + 1]
 
     def _records(self, arguments: list[str], **environment: str) -> Records:
         lines = self._output([str(self.program), *arguments], **environment).splitlines()
@@ -169,11 +170,6 @@ class Run:
 
 def tell(text: str) -> None:
     print(text, flush=True)
-
-
-def whole_lines(output: bytes) -> str:
-    """Of a program that may have been stopped in the middle of one."""
-    return output.decode()[: output.rfind(b"\n") + 1]
 
 
 def deadline_of(options: argparse.Namespace) -> float:

@@ -50,6 +50,20 @@ def test_a_part_that_breaks_is_named_and_the_status_says_so(tmp_path):
     assert "missed: one_sequence (ended with status 1)" in done.stdout
 
 
+def test_a_program_of_kernels_that_breaks_leaves_what_it_measured(tmp_path):
+    kernels = tmp_path / "kernels"
+    kernels.write_text("""#!/bin/sh
+echo '{"name": "stream", "gb_s": 50.0}'
+echo '{"name": "launch", "seconds": 2e-6}'
+exit 3
+""")
+    kernels.chmod(0o755)
+    done = call(tmp_path, "--device", "cpu", "--kernels", kernels, "--stage", "kernels")
+    assert done.returncode == 1, done.stderr
+    assert f"kernels (ended with status 3: {kernels}" in done.stdout
+    assert "| our x += y | GB/s |  | 3,900 | 50 |" in done.stdout
+
+
 @pytest.mark.parametrize(("device", "status"), [("cuda", 1), ("metal", 0)])
 def test_goals_of_a_card_are_not_held_against_another_device(
     tmp_path, monkeypatch, capsys, device, status
@@ -159,7 +173,7 @@ def test_a_call_ends_when_its_minutes_have_and_says_what_had_no_time(tmp_path):
     done = call(tmp_path, "--device", "cpu", *words)
     assert time.perf_counter() - began < 60
     assert done.returncode == 1, done.stderr
-    assert "had no time left" in done.stdout
+    assert "kernels (ended with no time left: " in done.stdout
     assert "missed: " in done.stdout
     assert "one_sequence (ended with no time left)" in done.stdout
     assert "failed_oracles (see oracles.log)" in done.stdout
