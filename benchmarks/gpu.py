@@ -237,6 +237,7 @@ def main() -> int:
         return 0
     # Whoever stops this gets what there is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    gpu_build.find_tools()
     run = Run(options)
     if options.device == "cuda" and not options.emulated and "REALM_CUBLASLT" not in os.environ:
         use_dense_library()

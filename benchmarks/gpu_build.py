@@ -36,6 +36,16 @@ def architecture() -> str:
     return f"{number}a-real" if number == "90" else f"{number}-real"
 
 
+def find_tools() -> None:
+    """Lets programs find what this Python's packages have (cmake, ninja) and a toolkit in its usual place."""
+    places = [Path(sys.prefix) / "bin"]
+    places += [
+        Path(home) / "bin" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda") if home
+    ]
+    found = [str(place) for place in places if place.is_dir()]
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *found])
+
+
 OPENS = """
 import ctypes, sys
 handle = ctypes.c_void_p()

@@ -18,6 +18,10 @@ Results = dict[str, float | str]
 # Suites of what stands above a backend. Some hold answers to the CPU's bits, so a failure here is
 # something to read, not a verdict.
 ABOVE = ["engine", "session", "speculation", "lora", "layers", "tenants", "sampling"]
+# Of those, what the emulated device does in a quarter of an hour: it takes hours for the rest, crowds of
+# tenants and long answers of drafted models.
+EMULATED_ABOVE = ["engine", "session", "layers", "sampling"]
+TOO_SLOW = "snapshot_resumes or many_threads or second_thread_is_refused_or or tenants_session"
 # What holds a device to other programs' numbers: the whole of one file, and of another what names
 # the program.
 ORACLES = ["device", "lora"]
@@ -58,7 +62,14 @@ class Checks:
             "failed_oracles": self.pytest("oracles", ORACLES, self.patience, "-k", ORACLE_TESTS)
         } | self.worst_errors()
         if self.tiny:
-            return results | dict.fromkeys(("failed_python", "sanitizer_errors"), "on a card only")
+            results |= dict.fromkeys(("failed_python", "sanitizer_errors"), "on a card only")
+            if self.device == "cuda":
+                chosen = ["-k", f"not ({TOO_SLOW})"]
+                found = self.pytest("python", EMULATED_ABOVE, self.patience, *chosen)
+                results["python_emulated"] = (
+                    found if found == 0 else f"see python.log: {found} fail"
+                )
+            return results
         results |= {"failed_python": self.pytest("python", ABOVE, 200)}
         return results | (self.sanitize() if self.device == "cuda" else {})
 

@@ -1,6 +1,7 @@
 """The script for machines with a GPU, taken through its stages without one."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -162,6 +163,20 @@ def test_a_dense_library_of_a_package_is_named_where_no_loader_finds_one(tmp_pat
     assert gpu_build.dense_library() == str(paths[1])
     monkeypatch.setattr(gpu_build, "opens", lambda library: library.endswith(".12"))
     assert gpu_build.dense_library() is None  # one that is found by its name needs no path
+
+
+def test_tools_that_are_in_no_path_are_found_behind_those_that_are(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", "/first")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    gpu_build.find_tools()
+    path = os.environ["PATH"].split(os.pathsep)
+    assert path[0] == "/first"
+    assert {str(tmp_path / "bin"), f"{sys.prefix}/bin"} <= {*path}
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("PATH", "/first")
+    gpu_build.find_tools()
+    assert "nowhere" not in os.environ["PATH"]
 
 
 def test_a_call_ends_when_its_minutes_have_and_says_what_had_no_time(tmp_path):
