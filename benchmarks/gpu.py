@@ -174,7 +174,7 @@ def tell(text: str) -> None:
 
 def deadline_of(options: argparse.Namespace) -> float:
     """On the clock of time.monotonic(). The emulated device has all the time there is."""
-    minutes = options.minutes
+    minutes: float | None = options.minutes
     if minutes is None:
         minutes = 600.0 if options.emulated or options.device == "cpu" else 9.5
     return time.monotonic() + 60 * minutes

@@ -165,7 +165,7 @@ TEST(a_step_for_which_memory_runs_out_ends_its_requests_and_the_engine_goes_on) 
   const auto gpu = load_on("cuda");
   Engine engine(gpu, {.max_sequences = 2}, {});
   const RequestOptions little = some_request(3, gpu->config().n_vocab),
-                       much = some_request(60, gpu->config().n_vocab);
+                       much = some_request(30, gpu->config().n_vocab);
   const Answer expected = answer_of(*engine.submit(little));
   EXPECT(expected.reason == FinishReason::kLength);
   restore.state.memory_bytes = restore.state.used_bytes;

@@ -16,7 +16,7 @@ constexpr bool kHides = false;
 constexpr bool kHides = true;
 #endif
 
-constexpr uint64_t kPage = 1 << 16;  // a multiple of every system's
+constexpr uint64_t kPage = 1 << 16;             // a multiple of every system's
 constexpr uint64_t kSpace = uint64_t{1} << 36;  // of addresses, not of memory
 
 struct Memory {
