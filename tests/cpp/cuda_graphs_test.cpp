@@ -71,6 +71,7 @@ TEST(steps_of_as_many_rows_differ_by_their_tiles) {
 TEST(a_step_of_a_known_shape_is_never_captured_again_whoever_is_in_it_and_however_long) {
   Loaded model("forward/gemma2-window");
   Twins twins(model);
+  twins.ours.page_lists_grow = twins.theirs.page_lists_grow = true;
   std::mt19937 random(3);
   for (size_t s = 0; s < kSequences; ++s)
     twins.step({{s, 1 + static_cast<int32_t>(random() % 60)}}, "of a prompt");

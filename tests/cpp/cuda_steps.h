@@ -64,7 +64,7 @@ class Travel {
   Travel(Loaded& on, KvType type) : Travel(*on.backend, on.config, on.weights, type) {}
   Travel(Model& on, KvType type) : Travel(on.backend(), on.config(), on.weights(), type) {}
 
-  bool in_pieces = false, in_other_cache = false, page_lists_vary = false;
+  bool in_pieces = false, in_other_cache = false, page_lists_vary = false, page_lists_grow = false;
   size_t most_wanted = 24;
   const AdapterSet* adapters[kSequences] = {};
 
@@ -105,9 +105,12 @@ class Travel {
         other_cache_(backend, config, type, {kPages, kPages}),
         decoder_(backend, config, weights, 80, 24) {}
 
-  // Three to a sequence; where they vary, at times many more that it has no tokens for yet.
+  // Three to a sequence; where they grow, at times one more, and where they vary many more that it
+  // has no tokens for yet.
   std::span<const int32_t> pages_of(const Tokens& pages, size_t sequence) const {
-    const size_t first = 3 * sequence, n = page_lists_vary && done_[sequence] % 3 == 0 ? 27 : 3;
+    const size_t first = 3 * sequence;
+    size_t n = page_lists_vary && done_[sequence] % 3 == 0 ? 27 : 3;
+    if (page_lists_grow && done_[sequence] % 2 == 0) n = std::min<size_t>(4, kPages - first);
     return std::span(pages).subspan(first, n);
   }
 
