@@ -131,5 +131,8 @@ def package() -> Path:
     built = extension()
     if built is None:
         raise FileNotFoundError(f"there is no extension in {FOLDER}; --stage build makes it")
-    shutil.copy2(built, folder / "realm_ext" / built.name)
+    # Programs that have the one before mapped keep it.
+    fresh = folder / f"{built.name}.{os.getpid()}"
+    shutil.copy2(built, fresh)
+    fresh.replace(folder / "realm_ext" / built.name)
     return folder
