@@ -3,6 +3,8 @@
 // more than its check.
 #include "backend/backend.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -25,6 +27,25 @@ void require_lora(const LoraProduct& product, int64_t n_rows) {
   require(product.up.rows == 0 || product.up.cols == product.out.cols, "add_lora", "up");
   for (const int32_t row : product.rows) {
     require(row >= 0 && row < n_rows && row < product.out.rows, "add_lora", "rows");
+  }
+}
+
+void require_additions(std::span<const LoraProduct> products, Matrix in) {
+  for (const LoraProduct& product : products) {
+    require_lora(product, in.rows);
+    const bool has_factors = product.up.rows > 0;
+    require(!has_factors || (product.down.rows == product.up.rows && product.down.cols == in.cols),
+            "add_lora", "down");
+  }
+}
+
+void require_products(std::span<const Product> products, Matrix in) {
+  for (const auto& [weight, bias, out] : products) {
+    require(weight.first_row >= 0 && weight.n_rows <= weight.weight->rows() - weight.first_row,
+            "linear", "weight rows");
+    require(in.cols == weight.weight->cols(), "linear", "input width");
+    require(in.rows == out.rows && out.cols == weight.n_rows, "linear", "output");
+    require(!bias.data || bias.n == out.cols, "linear", "bias");
   }
 }
 
@@ -71,23 +92,31 @@ void Backend::norm(NormKind kind, Matrix in, Vector weight, Vector bias, float e
 }
 
 void Backend::linear(std::span<const Product> products, Matrix in) {
-  for (const auto& [weight, bias, out] : products) {
-    require(weight.first_row >= 0 && weight.n_rows <= weight.weight->rows() - weight.first_row,
-            "linear", "weight rows");
-    require(in.cols == weight.weight->cols(), "linear", "input width");
-    require(in.rows == out.rows && out.cols == weight.n_rows, "linear", "output");
-    require(!bias.data || bias.n == out.cols, "linear", "bias");
-  }
+  require_products(products, in);
   if (!cancelled()) run_linear(products, in);
 }
 
-void Backend::add_lora(std::span<const LoraProduct> products, Matrix in) {
-  for (const LoraProduct& product : products) {
-    require_lora(product, in.rows);
-    const bool has_factors = product.up.rows > 0;
-    require(!has_factors || (product.down.rows == product.up.rows && product.down.cols == in.cols),
-            "add_lora", "down");
+void Backend::linear_with_lora(std::span<const Product> products,
+                               std::span<const LoraProduct> additions, Matrix in) {
+  require_products(products, in);
+  require_additions(additions, in);
+  for (const LoraProduct& addition : additions) {
+    const auto is_its = [&](const Product& product) {
+      return product.out.data == addition.out.data && product.out.cols == addition.out.cols;
+    };
+    require(std::ranges::any_of(products, is_its), "linear_with_lora", "output");
   }
+  if (!cancelled()) run_linear_with_lora(products, additions, in);
+}
+
+void Backend::run_linear_with_lora(std::span<const Product> products,
+                                   std::span<const LoraProduct> additions, Matrix in) {
+  run_linear(products, in);
+  run_add_lora(additions, in);
+}
+
+void Backend::add_lora(std::span<const LoraProduct> products, Matrix in) {
+  require_additions(products, in);
   if (!cancelled()) run_add_lora(products, in);
 }
 

@@ -75,6 +75,9 @@ class Backend {
   // What adapters add to products of `in`, whose rows are those of the outputs. Products of one
   // output follow one another and are added in their order.
   void add_lora(std::span<const LoraProduct> products, Matrix in);
+  // linear(), then add_lora() on its outputs: at once where a backend finds that cheaper.
+  void linear_with_lora(std::span<const Product> products, std::span<const LoraProduct> additions,
+                        Matrix in);
   // The same for lookups: the row of `down` that tokens[row] names takes the place of down in[row].
   void add_lora_rows(std::span<const LoraProduct> products, std::span<const int32_t> tokens);
   // x += scale * y
@@ -127,6 +130,8 @@ class Backend {
                         Matrix out) = 0;
   virtual void run_linear(std::span<const Product> products, Matrix in) = 0;
   virtual void run_add_lora(std::span<const LoraProduct> products, Matrix in) = 0;
+  virtual void run_linear_with_lora(std::span<const Product> products,
+                                    std::span<const LoraProduct> additions, Matrix in);
   virtual void run_add_lora_rows(std::span<const LoraProduct> products,
                                  std::span<const int32_t> tokens) = 0;
   virtual void run_add(Matrix x, Matrix y, float scale) = 0;

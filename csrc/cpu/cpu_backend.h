@@ -44,6 +44,8 @@ class CpuBackend final : public Backend {
                 Matrix out) override;
   void run_linear(std::span<const Product> products, Matrix in) override;
   void run_add_lora(std::span<const LoraProduct> products, Matrix in) override;
+  void run_linear_with_lora(std::span<const Product> products,
+                            std::span<const LoraProduct> additions, Matrix in) override;
   void run_add_lora_rows(std::span<const LoraProduct> products,
                          std::span<const int32_t> tokens) override;
   void run_add(Matrix x, Matrix y, float scale) override;
@@ -63,7 +65,9 @@ class CpuBackend final : public Backend {
   // Matrix products with f32 activations: the oracle of run_linear().
   void run_reference_linear(std::span<const Product> products, Matrix in);
   void expect_what_follows(std::span<const Product> products, int64_t units);
-  void multiply_units(const Product& product, int64_t begin, int64_t end);
+  void multiply(std::span<const Product> products, Matrix in, OutputCompletion* completion);
+  void multiply_units(const Product& product, int64_t begin, int64_t end,
+                      OutputCompletion* completion);
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
   void for_each_row(int64_t rows, int64_t cols, Body body);
@@ -77,8 +81,8 @@ class CpuBackend final : public Backend {
   void shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in, float* out);
   void shrink_all(std::span<const LoraProduct> products, Matrix in);
   void expand_all(std::span<const LoraProduct> products);
-  void expand_columns(std::span<const LoraProduct> products, size_t first, size_t end,
-                      int64_t first_col, int64_t n_cols);
+  void expand_piece(std::span<const LoraProduct> products, size_t first, size_t end,
+                    const OutputPiece& piece);
 
   const Kernels& kernels_;
   const PanelKernels& panel_kernels_;

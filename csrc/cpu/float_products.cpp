@@ -18,12 +18,14 @@ FloatPanel panel_type(DType dtype) {
 
 class FloatProduct {
  public:
-  FloatProduct(const PanelKernels& kernels, const Product& product, const Activations& acts)
+  FloatProduct(const PanelKernels& kernels, const Product& product, const Activations& acts,
+               OutputCompletion* completion)
       : kernels_(kernels),
         product_(product),
         weight_(as_cpu(*product.weight.weight)),
         type_(panel_type(weight_.format().dtype)),
-        in_(acts.in()) {}
+        in_(acts.in()),
+        completion_(completion) {}
 
   // Returns the number of kernel calls.
   uint64_t run(int64_t first, int64_t n) {
@@ -38,9 +40,14 @@ class FloatProduct {
       } else {
         run_widened(p, together, sums);
       }
-      write_sums(product_, sums, 0, in_.rows, p, together);
+      if (completion_) {
+        stream_completed(product_, sums, 0, in_.rows, p, together, *completion_);
+      } else {
+        write_sums(product_, sums, 0, in_.rows, p, together);
+      }
       p += together;
     }
+    if (completion_) finish_streams();
     return calls_;
   }
 
@@ -133,14 +140,16 @@ class FloatProduct {
   const CpuWeight& weight_;
   const FloatPanel type_;
   const Matrix in_;
+  OutputCompletion* const completion_;
   uint64_t calls_ = 0;
 };
 
 }  // namespace
 
 void multiply_float_panels(const PanelKernels& kernels, const Product& product,
-                           const Activations& acts, int64_t first, int64_t n, PathCounts& counts) {
-  const uint64_t calls = FloatProduct(kernels, product, acts).run(first, n);
+                           const Activations& acts, int64_t first, int64_t n,
+                           OutputCompletion* completion, PathCounts& counts) {
+  const uint64_t calls = FloatProduct(kernels, product, acts, completion).run(first, n);
   counts.floats.fetch_add(calls, std::memory_order_relaxed);
 }
 

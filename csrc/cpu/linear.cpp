@@ -65,6 +65,11 @@ const void* memory_of(std::span<const Product> products, int64_t unit) {
 
 void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
   if (activation_kind_ == ActivationKind::kF32) return run_reference_linear(products, in);
+  multiply(products, in, nullptr);
+}
+
+void CpuBackend::multiply(std::span<const Product> products, Matrix in,
+                          OutputCompletion* completion) {
   activations_.quantize(panel_kernels_, *pool_, in, needs_of(products));
   int64_t units = 0;
   for (const Product& product : products) units += n_units(product);
@@ -74,7 +79,7 @@ void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
     for (const Product& product : products) {
       const int64_t n = n_units(product);
       const int64_t from = std::max(begin - before, int64_t{0}), to = std::min(end - before, n);
-      if (from < to && !cancelled()) multiply_units(product, from, to);
+      if (from < to && !cancelled()) multiply_units(product, from, to, completion);
       before += n;
     }
   });
@@ -96,11 +101,13 @@ void CpuBackend::expect_what_follows(std::span<const Product> products, int64_t 
   }
 }
 
-void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end) {
+void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end,
+                                OutputCompletion* completion) {
   const int64_t together = panels_together(product);
   const int64_t first = begin * together, n = std::min(end * together, n_panels(product)) - first;
   const auto multiply = is_float(product) ? multiply_float_panels : multiply_quantized_panels;
-  multiply(panel_kernels_, product, activations_, first_panel(product) + first, n, path_counts_);
+  multiply(panel_kernels_, product, activations_, first_panel(product) + first, n, completion,
+           path_counts_);
 }
 
 }  // namespace realm::cpu

@@ -2,9 +2,9 @@
 // the outputs from them, each output's products in their order, so a row's sums depend on its own
 // adapters alone. Where adapters have rows of their own, as when every sequence has another one, a
 // thread takes all that concerns some rows of an output, and reads factors in the order in which
-// they lie in memory. Else all coefficients come before all outputs, which are shared out by ranges
-// of columns. Little work, such as one decoded row's, stays on the calling thread: a fork would
-// cost more than it gains.
+// they lie in memory. Else all coefficients come before all outputs, which get their additions
+// piece by piece as the products are written, or afterwards by ranges of columns. Little work, such
+// as one decoded row's, stays on the calling thread: a fork would cost more than it gains.
 #include <algorithm>
 
 #include "cpu/cpu_backend.h"
@@ -13,8 +13,9 @@ namespace realm::cpu {
 
 namespace {
 
-constexpr int64_t kRowsAtOnce = 32;
-constexpr int64_t kColsAtOnce = 512;
+constexpr int64_t kRowsAtOnce = 64;
+constexpr int64_t kColsAtOnce = 480;
+constexpr int64_t kRowsSharing = 8;            // that make a factor cost more to use than to read
 constexpr int64_t kProductsPerTask = 1 << 17;  // multiplications, about 5 us of them
 
 FactorType type_of(const FactorView& factor) {
@@ -35,6 +36,13 @@ int64_t n_rows_of(const LoraProduct& product) {
 bool shares_down(const LoraProduct& a, const LoraProduct& b) {
   return a.down.data == b.down.data && a.down.rows == b.down.rows && a.scale == b.scale &&
          a.rows.data() == b.rows.data() && a.rows.size() == b.rows.size();
+}
+
+// Past the last product of the output that the product `first` has.
+size_t end_of_output(std::span<const LoraProduct> products, size_t first) {
+  size_t end = first;
+  while (end < products.size() && products[end].out.data == products[first].out.data) ++end;
+  return end;
 }
 
 // Products of the same rows of one output.
@@ -72,14 +80,12 @@ int64_t grain_of(int64_t n, int64_t work) {
   return work > 0 ? std::max<int64_t>(1, n * kProductsPerTask / work) : 1;
 }
 
-// Pointers to some of the rows of a matrix.
+// Pointers to some rows, in memory that begins with `first_row`.
 struct RowPointers {
   float* rows[kRowsAtOnce];
 
-  RowPointers(Matrix matrix, std::span<const int32_t> which, int64_t first_col) {
-    for (size_t i = 0; i < which.size(); ++i) {
-      rows[i] = matrix.data + which[i] * matrix.cols + first_col;
-    }
+  RowPointers(float* data, int64_t stride, int64_t first_row, std::span<const int32_t> which) {
+    for (size_t i = 0; i < which.size(); ++i) rows[i] = data + (which[i] - first_row) * stride;
   }
 };
 
@@ -116,7 +122,7 @@ void CpuBackend::shrink(const LoraProduct& product, int64_t first_row, int64_t n
   for (int64_t row = first_row; row < first_row + n_rows && rank > 0; row += kRowsAtOnce) {
     const int64_t n = std::min(kRowsAtOnce, first_row + n_rows - row);
     const auto which = product.rows.subspan(static_cast<size_t>(row), static_cast<size_t>(n));
-    const RowPointers x(in, which, 0);
+    const RowPointers x(in.data, in.cols, 0, which);
     kernels_.shrink({type_of(product.down), product.down.data, product.down.stride, rank, in.cols,
                      x.rows, n, product.scale, out + row * rank, rank});
   }
@@ -138,13 +144,50 @@ void CpuBackend::run_add_lora(std::span<const LoraProduct> products, Matrix in) 
           shrink(products[p], 0, n_rows_of(products[p]), in,
                  coefficients_.data() + coefficients_at_[p]);
         }
-        expand_columns(products, all[i].first, all[i].end, 0, products[all[i].first].out.cols);
+        const Matrix& out = products[all[i].first].out;
+        expand_piece(products, all[i].first, all[i].end,
+                     {out.data, out.cols, 0, out.rows, 0, out.cols});
       }
     });
     return;
   }
   shrink_all(products, in);
   expand_all(products);
+}
+
+// Where many rows share factors, outputs get their additions before they are written: a pass over
+// outputs that have left the caches would cost more than the multiplications. Few rows take the
+// time in which their factors come from memory, and read them in an order of their own.
+void CpuBackend::run_linear_with_lora(std::span<const Product> products,
+                                      std::span<const LoraProduct> additions, Matrix in) {
+  class Adder final : public OutputCompletion {
+   public:
+    Adder(CpuBackend& backend, std::span<const LoraProduct> additions)
+        : backend_(backend), additions_(additions) {}
+
+    void complete(const Product& product, const OutputPiece& piece) override {
+      size_t first = 0;
+      while (first < additions_.size() && additions_[first].out.data != product.out.data) ++first;
+      if (first == additions_.size()) return;
+      backend_.path_counts_.added.fetch_add(1, std::memory_order_relaxed);
+      backend_.expand_piece(additions_, first, end_of_output(additions_, first), piece);
+    }
+
+   private:
+    CpuBackend& backend_;
+    const std::span<const LoraProduct> additions_;
+  };
+  int64_t n_rows = 0;
+  for (const LoraProduct& addition : additions) n_rows += n_rows_of(addition);
+  const bool shared = n_rows >= kRowsSharing * static_cast<int64_t>(additions.size());
+  if (activation_kind_ == ActivationKind::kF32 || in.rows <= kMaxFusedInput || !shared) {
+    run_linear(products, in);
+    return run_add_lora(additions, in);
+  }
+  place_coefficients(additions);
+  shrink_all(additions, in);
+  Adder adder(*this, additions);
+  multiply(products, in, &adder);
 }
 
 void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {
@@ -162,6 +205,11 @@ void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {
     for (int64_t row = 0; row < n_rows_of(product); row += kRowsAtOnce) tasks.push_back({i, row});
     work += n_rows_of(product) * product.up.rows * in.cols;
   }
+  // Products of the same rows one after another: the first brings those into L2.
+  std::ranges::sort(tasks, {}, [&](const Task& task) {
+    const auto row = static_cast<size_t>(task.first_row);
+    return std::pair(products[task.product].rows[row], task.product);
+  });
   const auto n_tasks = static_cast<int64_t>(tasks.size());
   const Task* all = tasks.data();  // the workers' own vectors are others
   pool_->run_ranges(n_tasks, grain_of(n_tasks, work), [&](int64_t begin, int64_t end) {
@@ -217,36 +265,42 @@ void CpuBackend::expand_all(std::span<const LoraProduct> products) {
   const Task* all = tasks.data();
   pool_->run_ranges(n_tasks, grain_of(n_tasks, work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end && !cancelled(); ++i) {
-      const int64_t cols = products[all[i].first_product].out.cols;
-      expand_columns(products, all[i].first_product, products.size(), all[i].first_col,
-                     std::min(kColsAtOnce, cols - all[i].first_col));
+      const size_t first = all[i].first_product;
+      const Matrix& out = products[first].out;
+      const int64_t col = all[i].first_col, n_cols = std::min(kColsAtOnce, out.cols - col);
+      expand_piece(products, first, end_of_output(products, first),
+                   {out.data + col, out.cols, 0, out.rows, col, n_cols});
     }
   });
 }
 
-// Of the products from `first` to `end`, those of the first one's output, for some of its columns.
-void CpuBackend::expand_columns(std::span<const LoraProduct> products, size_t first, size_t end,
-                                int64_t first_col, int64_t n_cols) {
-  const float* output = products[first].out.data;
-  for (size_t i = first; i < end && products[i].out.data == output; ++i) {
+// What products first .. end - 1 add to the piece, for those of its rows that they name.
+void CpuBackend::expand_piece(std::span<const LoraProduct> products, size_t first, size_t end,
+                              const OutputPiece& piece) {
+  const auto [data, stride, first_row, n_rows, first_col, n_cols] = piece;
+  for (size_t i = first; i < end; ++i) {
     const LoraProduct& product = products[i];
+    const auto from = std::ranges::lower_bound(product.rows, first_row);
+    const auto to = std::ranges::lower_bound(from, product.rows.end(), first_row + n_rows);
     const int64_t rank = product.up.rows;
-    const float* u = coefficients_.data() + coefficients_at_[i];
+    const float* u =
+        coefficients_.data() + coefficients_at_[i] + (from - product.rows.begin()) * rank;
     const float* gain = product.gain.data ? product.gain.data + first_col : nullptr;
-    for (int64_t row = 0; row < n_rows_of(product); row += kRowsAtOnce) {
-      const int64_t n = std::min(kRowsAtOnce, n_rows_of(product) - row);
-      const auto which = product.rows.subspan(static_cast<size_t>(row), static_cast<size_t>(n));
-      const RowPointers out(product.out, which, first_col);
+    for (auto row = from; row < to;) {
+      const int64_t n = std::min<int64_t>(kRowsAtOnce, to - row);
+      const RowPointers out(data, stride, first_row, std::span(row, row + n));
       for (int64_t r = 0; product.rescale.data && r < n; ++r) {
         rescale(product, out.rows[r], first_col, n_cols);
       }
       if (rank > 0) {
         kernels_.expand({type_of(product.up), at(product.up, 0, first_col), product.up.stride, rank,
-                         u + row * rank, rank, out.rows, n, n_cols, gain});
+                         u, rank, out.rows, n, n_cols, gain});
       }
       for (int64_t r = 0; product.shift.data && r < n; ++r) {
         shift(product, out.rows[r], first_col, n_cols);
       }
+      row += n;
+      u += n * rank;
     }
   }
 }

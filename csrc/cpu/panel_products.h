@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "cpu/activations.h"
+#include "cpu/panel_sums.h"
 #include "cpu/weight.h"
 
 namespace realm::cpu {
@@ -18,6 +19,7 @@ struct PathCounts {
   std::atomic<uint64_t> matrix{0};     // the same on a unit for matrices
   std::atomic<uint64_t> tail{0};       // tiles with fewer rows or panels
   std::atomic<uint64_t> floats{0};     // weights that are floats
+  std::atomic<uint64_t> added{0};      // pieces of outputs that got what adapters add
   std::atomic<uint64_t> reference{0};  // decoded weights times f32 activations
 };
 
@@ -25,11 +27,13 @@ struct PathCounts {
 // itself.
 constexpr int64_t kMaxFusedInput = kMaxFusedRows;
 
-// Computes the output columns of a product that lie in n panels from `first` on.
+// Computes the output columns of a product that lie in n panels from `first` on. Those of more than
+// kMaxFusedInput rows are completed, unless `completion` is null.
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
                                const Activations& acts, int64_t first, int64_t n,
-                               PathCounts& counts);
+                               OutputCompletion* completion, PathCounts& counts);
 void multiply_float_panels(const PanelKernels& kernels, const Product& product,
-                           const Activations& acts, int64_t first, int64_t n, PathCounts& counts);
+                           const Activations& acts, int64_t first, int64_t n,
+                           OutputCompletion* completion, PathCounts& counts);
 
 }  // namespace realm::cpu

@@ -83,6 +83,27 @@ void stream_sums(const Product& product, const float* sums, int64_t first_row, i
   move_sums(product, sums, first_row, rows, panel, panels, stream_floats);
 }
 
+// A few rows at a time are completed and moved.
+void stream_completed(const Product& product, float* sums, int64_t first_row, int64_t rows,
+                      int64_t panel, int64_t panels, OutputCompletion& completion) {
+  constexpr int64_t kRowsTogether = 64;
+  const Columns columns(product.weight, panel, panels);
+  const int64_t col = columns.first, n = columns.n, stride = panels * kPanelRows;
+  const float* bias = product.bias.data ? product.bias.data + col : nullptr;
+  float* from = sums + col + product.weight.first_row - panel * kPanelRows;
+  for (int64_t row = 0; row < rows; row += kRowsTogether, from += kRowsTogether * stride) {
+    const int64_t together = std::min(kRowsTogether, rows - row);
+    for (int64_t r = 0; bias && r < together; ++r) {
+      for (int64_t i = 0; i < n; ++i) from[r * stride + i] = from[r * stride + i] + bias[i];
+    }
+    completion.complete(product, {from, stride, first_row + row, together, col, n});
+    float* out = product.out.data + (first_row + row) * product.out.cols + col;
+    for (int64_t r = 0; r < together; ++r) {
+      stream_floats(out + r * product.out.cols, from + r * stride, n);
+    }
+  }
+}
+
 void finish_streams() {
 #if defined(__SSE2__)
   _mm_sfence();

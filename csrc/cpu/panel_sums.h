@@ -6,6 +6,23 @@
 
 namespace realm::cpu {
 
+// Some rows and columns of an output, on their way there.
+struct OutputPiece {
+  float* data;  // of the first row and column
+  int64_t stride;
+  int64_t first_row, n_rows;
+  int64_t first_col, n_cols;
+};
+
+// Adds to pieces of outputs before they are written, on the thread that computed them.
+class OutputCompletion {
+ public:
+  virtual void complete(const Product& product, const OutputPiece& piece) = 0;
+
+ protected:
+  ~OutputCompletion() = default;
+};
+
 // Of some rows times some panels, [row][16 * panel + lane], all zero. This thread's own memory,
 // until its next call.
 float* zeroed_sums(int64_t rows, int64_t panels);
@@ -14,11 +31,13 @@ float* zeroed_sums(int64_t rows, int64_t panels);
 // output, adding the bias. Lanes that are not rows of the product are dropped.
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                 int64_t panel, int64_t panels);
-
 // The same past the caches where the machine can: for outputs that would be pushed out of them
 // before anyone reads them. Other threads see them after `finish_streams`.
 void stream_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                  int64_t panel, int64_t panels);
+// As stream_sums, but completed on the way.
+void stream_completed(const Product& product, float* sums, int64_t first_row, int64_t rows,
+                      int64_t panel, int64_t panels, OutputCompletion& completion);
 void finish_streams();
 
 // The blocks of the sixteen rows of a panel in the file's layout; null past the last row.

@@ -45,12 +45,14 @@ class OpenMatrixUnit {
 // Quantized products of one weight with one input.
 class QuantizedProduct {
  public:
-  QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts)
+  QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts,
+                   OutputCompletion* completion)
       : kernels_(kernels),
         product_(product),
         weight_(as_cpu(*product.weight.weight)),
         layout_(panel_layout(weight_.format())),
         acts_(acts),
+        completion_(completion),
         unit_multiply_(is_worth_folding(acts.in().rows)
                            ? kernels.matrix.multiply[static_cast<int>(layout_.slab_kind)]
                            : nullptr) {}
@@ -157,7 +159,12 @@ class QuantizedProduct {
           multiply_block(b, part, b + 1 < end ? blocks_at(part.panel, panels, b + 1) : then);
         }
         if (end == n_blocks()) {
-          stream_sums(product_, part.sums, part.first_row, part.rows, part.panel, panels);
+          if (completion_) {
+            stream_completed(product_, part.sums, part.first_row, part.rows, part.panel, panels,
+                             *completion_);
+          } else {
+            stream_sums(product_, part.sums, part.first_row, part.rows, part.panel, panels);
+          }
         }
       }
     }
@@ -348,6 +355,7 @@ class QuantizedProduct {
   const CpuWeight& weight_;
   const PanelLayout& layout_;
   const Activations& acts_;
+  OutputCompletion* const completion_;
   void (*const unit_multiply_)(const FoldedSlab*, int, const ActSuper*, int, float*, WantedLines);
   uint64_t fused_calls_ = 0, streamed_calls_ = 0;
   uint64_t slab_calls_ = 0, matrix_calls_ = 0, tail_calls_ = 0;
@@ -357,8 +365,8 @@ class QuantizedProduct {
 
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
                                const Activations& acts, int64_t first, int64_t n,
-                               PathCounts& counts) {
-  QuantizedProduct quantized(kernels, product, acts);
+                               OutputCompletion* completion, PathCounts& counts) {
+  QuantizedProduct quantized(kernels, product, acts, completion);
   quantized.run(first, n);
   quantized.add_to(counts);
 }

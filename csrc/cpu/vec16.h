@@ -335,6 +335,35 @@ INLINE float sum(Vec16 a) {
   return s[0];
 }
 
+// The same of sixteen at once: lane i is that of a[i].
+#if defined(__AVX512F__) && !defined(REALM_ISA_BASELINE)
+INLINE Vec16 add_halves(Vec16 a, Vec16 b) {
+  return {_mm512_shuffle_f32x4(a.v, b.v, 0x44) + _mm512_shuffle_f32x4(a.v, b.v, 0xee)};
+}
+INLINE Vec16 add_quarters(Vec16 a, Vec16 b) {
+  return {_mm512_shuffle_f32x4(a.v, b.v, 0x88) + _mm512_shuffle_f32x4(a.v, b.v, 0xdd)};
+}
+INLINE Vec16 add_pairs(Vec16 a, Vec16 b) {
+  return {_mm512_shuffle_ps(a.v, b.v, 0x44) + _mm512_shuffle_ps(a.v, b.v, 0xee)};
+}
+INLINE Vec16 add_neighbours(Vec16 a, Vec16 b) {
+  return {_mm512_shuffle_ps(a.v, b.v, 0x88) + _mm512_shuffle_ps(a.v, b.v, 0xdd)};
+}
+INLINE Vec16 sums(const Vec16 (&a)[16]) {
+  Vec16 quarters[4];  // of a[i], a[i + 4], a[i + 8], a[i + 12]
+  for (int i = 0; i < 4; ++i) {
+    quarters[i] = add_quarters(add_halves(a[i], a[i + 4]), add_halves(a[i + 8], a[i + 12]));
+  }
+  return add_neighbours(add_pairs(quarters[0], quarters[1]), add_pairs(quarters[2], quarters[3]));
+}
+#else
+INLINE Vec16 sums(const Vec16 (&a)[16]) {
+  float s[16];
+  for (int i = 0; i < 16; ++i) s[i] = sum(a[i]);
+  return load(s);
+}
+#endif
+
 INLINE float largest(Vec16 a) {
   float s[16];
   store(s, a);

@@ -1,5 +1,7 @@
 #include "model/linear.h"
 
+#include <algorithm>
+
 #include "model/adapter_set.h"
 
 namespace realm {
@@ -8,6 +10,12 @@ namespace {
 
 Matrix rows_of(Matrix matrix, int64_t first, int64_t n) {
   return {matrix.data + first * matrix.cols, n, matrix.cols};
+}
+
+bool replaces(const Projection& one, const AdapterSegment& segment) {
+  return std::ranges::any_of(segment.set->members(), [&](const AdapterSet::Member& member) {
+    return member.adapter->saved(one.site) != nullptr;
+  });
 }
 
 // Rows whose adapters save the whole weight are multiplied with that one instead.
@@ -60,14 +68,19 @@ void project(Backend& backend, std::initializer_list<Projection> group, Matrix i
   std::vector<Product> products;
   products.reserve(group.size());
   for (const Projection& one : group) products.push_back({one.weight, one.bias, one.out});
-  backend.linear(products, in);
-  if (adapters.empty()) return;
   std::vector<LoraProduct> additions;
+  bool saved = false;
   for (const Projection& one : group) {
     for (const AdapterSegment& segment : adapters) {
-      replace_saved(backend, one, segment, in);
+      saved = saved || replaces(one, segment);
       collect(one, segment, additions);
     }
+  }
+  if (additions.empty() && !saved) return backend.linear(products, in);
+  if (!saved) return backend.linear_with_lora(products, additions, in);
+  backend.linear(products, in);
+  for (const Projection& one : group) {
+    for (const AdapterSegment& segment : adapters) replace_saved(backend, one, segment, in);
   }
   if (!additions.empty()) backend.add_lora(additions, in);
 }
