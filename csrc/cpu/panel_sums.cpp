@@ -12,8 +12,6 @@ namespace realm::cpu {
 
 namespace {
 
-constexpr int64_t kLineFloats = 16;  // of a cache line
-
 // The output columns that lie in some panels of a weight.
 struct Columns {
   int64_t first, n;
@@ -33,7 +31,7 @@ void copy_floats(float* out, const float* in, int64_t n) {
 // Whole lines only: of a part of a line the rest would be fetched.
 void stream_floats(float* out, const float* in, int64_t n) {
 #if defined(__SSE2__)
-  if (reinterpret_cast<uintptr_t>(out) % 64 == 0 && n % kLineFloats == 0) {
+  if (reinterpret_cast<uintptr_t>(out) % 64 == 0 && n % 16 == 0) {
     for (int64_t i = 0; i < n; i += 4) _mm_stream_ps(out + i, _mm_loadu_ps(in + i));
     return;
   }
