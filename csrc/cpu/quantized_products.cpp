@@ -140,7 +140,6 @@ class QuantizedProduct {
 
   // A run of blocks is gone over by all panels before the next: its activations and the sums stay
   // in L2, and each block of weights is unpacked once.
-
   void run_sweep(const Sweep& sweep) {
     const int64_t rows = (sweep.n_rows + kMatrixRows - 1) / kMatrixRows * kMatrixRows;
     float* const sums = zeroed_sums(rows, sweep.n_panels);
