@@ -19,24 +19,43 @@ void Activations::quantize(const PanelKernels& kernels, ThreadPool& pool, Matrix
   in_ = in;
   if (!needs.super && !needs.fine) return;
   const int64_t n_blocks = (in.cols + kBlockValues - 1) / kBlockValues, n = n_blocks * in.rows;
-  if (needs.super) make_room(super_, super_room_, n + kMatrixRows);
+  if (needs.super) make_room(super_, super_room_, n + kIntegerRows);
   if (needs.fine) make_room(fine_, fine_room_, n);
-  constexpr int64_t kBlocksTogether = 32;  // some microseconds: a fork below that costs more
+  // Some microseconds: a fork below that costs more.
+  constexpr int64_t kBlocksTogether = 32;
+  if (needs.super && kernels.integer.measure && in.rows > kMaxFusedRows) {
+    squares_.resize(static_cast<size_t>(n_blocks * n_groups()));
+    pool.run_ranges(n_blocks * n_groups(), kBlocksTogether / kIntegerRows,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i)
+                        quantize_group(kernels, i / n_blocks, i % n_blocks, needs);
+                    });
+    return;
+  }
   pool.run_ranges(n, kBlocksTogether, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       quantize_block(kernels, i / n_blocks, i % n_blocks, needs);
   });
 }
 
+void Activations::quantize_group(const PanelKernels& kernels, int64_t group, int64_t block,
+                                 Needs needs) {
+  Squares squares;
+  const int64_t end = std::min(in_.rows, (group + 1) * kIntegerRows);
+  for (int64_t row = group * kIntegerRows; row < end; ++row) {
+    quantize_block(kernels, row, block, needs);
+    ActSuper& act = super_[static_cast<size_t>(block * in_.rows + row)];
+    kernels.integer.measure(&act);
+    squares.include({{act.square[0], act.square[1]}, act.square_32, act.square_16});
+  }
+  squares_[static_cast<size_t>(block * n_groups() + group)] = squares;
+}
+
 void Activations::quantize_block(const PanelKernels& kernels, int64_t row, int64_t block,
                                  Needs needs) {
   const int64_t k = block * kBlockValues, at = block * in_.rows + row;
   const float* x = in_.data + row * in_.cols + k;
-  if (needs.super) {
-    ActSuper& out = super_[static_cast<size_t>(at)];
-    kernels.quantize_super(x, &out);
-    if (kernels.matrix.measure) kernels.matrix.measure(&out);
-  }
+  if (needs.super) kernels.quantize_super(x, &super_[static_cast<size_t>(at)]);
   if (needs.fine) {
     const auto n = static_cast<int>(std::min<int64_t>(kBlockValues, in_.cols - k));
     kernels.quantize_fine(x, n, &fine_[static_cast<size_t>(at)]);

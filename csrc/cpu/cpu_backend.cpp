@@ -87,7 +87,7 @@ std::unique_ptr<Weight> CpuBackend::load_weight(const WeightBytes& bytes) {
 
 std::vector<std::pair<std::string, uint64_t>> CpuBackend::path_counts() const {
   return {{"fused", path_counts_.fused.load()}, {"streamed", path_counts_.streamed.load()},
-          {"slab", path_counts_.slab.load()},   {"matrix", path_counts_.matrix.load()},
+          {"slab", path_counts_.slab.load()},   {"integer", path_counts_.integer.load()},
           {"tail", path_counts_.tail.load()},   {"floats", path_counts_.floats.load()},
           {"added", path_counts_.added.load()}, {"reference", path_counts_.reference.load()}};
 }

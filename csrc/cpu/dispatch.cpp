@@ -41,6 +41,7 @@ struct PanelTable {
       level_##level::add_k_formats(table.kernels);            \
       level_##level::add_32_formats(table.kernels);           \
       level_##level::add_floats(table.kernels);               \
+      level_##level::add_integers(table.kernels);             \
       return table;                                           \
     }();                                                      \
     return filled;                                            \
@@ -48,7 +49,7 @@ struct PanelTable {
 
 const PanelTable& panel_table_of(CpuLevel level);
 
-// The table of avx512vnni with the matrix unit's kernels added.
+// The table of avx512vnni with the matrix unit in place of its integer kernels.
 const PanelTable& amx_panel_table() {
   static const PanelTable filled = [] {
     PanelTable table = panel_table_of(CpuLevel::kAvx512Vnni);

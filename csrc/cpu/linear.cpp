@@ -11,7 +11,7 @@ namespace {
 
 // Panels that are computed together: whole tiles, or enough for float kernels that take several.
 // Few rows over packed bits take them one by one, and the threads end closer together.
-constexpr int64_t kPanelsTogether = 3, kFloatPanelsTogether = 8;
+constexpr int64_t kFloatPanelsTogether = 8;
 
 bool is_float(const Product& product) {
   return as_cpu(*product.weight.weight).format().block_elements == 1;
@@ -26,14 +26,17 @@ int64_t n_panels(const Product& product) {
   return (end + kPanelRows - 1) / kPanelRows - first_panel(product);
 }
 
-int64_t panels_together(const Product& product) {
+int64_t panels_together(const PanelKernels& kernels, const Product& product) {
   if (is_float(product)) return kFloatPanelsTogether;
-  return product.out.rows <= kMaxFusedInput ? 1 : kPanelsTogether;
+  if (product.out.rows <= kMaxFusedInput) return 1;
+  const PanelLayout& layout = panel_layout(as_cpu(*product.weight.weight).format());
+  const bool in_integers = kernels.integer.panels > 0 && !has_fine_activations(layout);
+  return in_integers ? kernels.integer.panels : kMaxTilePanels;
 }
 
 // What threads take: some panels of one product.
-int64_t n_units(const Product& product) {
-  const int64_t together = panels_together(product);
+int64_t n_units(const PanelKernels& kernels, const Product& product) {
+  const int64_t together = panels_together(kernels, product);
   return (n_panels(product) + together - 1) / together;
 }
 
@@ -48,12 +51,13 @@ Activations::Needs needs_of(std::span<const Product> products) {
 }
 
 // Where the panels of a unit, counted over all products, begin in memory; null if in no panels.
-const void* memory_of(std::span<const Product> products, int64_t unit) {
+const void* memory_of(const PanelKernels& kernels, std::span<const Product> products,
+                      int64_t unit) {
   for (const Product& product : products) {
-    const int64_t n = n_units(product);
+    const int64_t n = n_units(kernels, product);
     if (unit < n) {
       const CpuWeight& weight = as_cpu(*product.weight.weight);
-      const int64_t panel = first_panel(product) + unit * panels_together(product);
+      const int64_t panel = first_panel(product) + unit * panels_together(kernels, product);
       return weight.is_packed() ? weight.panel(panel) : nullptr;
     }
     unit -= n;
@@ -72,12 +76,12 @@ void CpuBackend::multiply(std::span<const Product> products, Matrix in,
                           OutputCompletion* completion) {
   activations_.quantize(panel_kernels_, *pool_, in, needs_of(products));
   int64_t units = 0;
-  for (const Product& product : products) units += n_units(product);
+  for (const Product& product : products) units += n_units(panel_kernels_, product);
   expect_what_follows(products, units);
   pool_->run_ranges(units, 1, [&](int64_t begin, int64_t end) {
     int64_t before = 0;  // units of the products passed
     for (const Product& product : products) {
-      const int64_t n = n_units(product);
+      const int64_t n = n_units(panel_kernels_, product);
       const int64_t from = std::max(begin - before, int64_t{0}), to = std::min(end - before, n);
       if (from < to && !cancelled()) multiply_units(product, from, to, completion);
       before += n;
@@ -91,7 +95,7 @@ void CpuBackend::expect_what_follows(std::span<const Product> products, int64_t 
   std::span<const void* const> places;
   if (!products.empty() && products.front().out.rows <= kMaxFusedInput) {
     places = read_ahead_.begin(products.front().weight.weight, n_threads, [&](int thread) {
-      return memory_of(products, pool_->part_begin(units, thread));
+      return memory_of(panel_kernels_, products, pool_->part_begin(units, thread));
     });
   } else {
     read_ahead_.pause();
@@ -103,7 +107,7 @@ void CpuBackend::expect_what_follows(std::span<const Product> products, int64_t 
 
 void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end,
                                 OutputCompletion* completion) {
-  const int64_t together = panels_together(product);
+  const int64_t together = panels_together(panel_kernels_, product);
   const int64_t first = begin * together, n = std::min(end * together, n_panels(product)) - first;
   const auto multiply = is_float(product) ? multiply_float_panels : multiply_quantized_panels;
   multiply(panel_kernels_, product, activations_, first_panel(product) + first, n, completion,

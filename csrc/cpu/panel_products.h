@@ -16,7 +16,7 @@ struct PathCounts {
   std::atomic<uint64_t> fused{0};      // few rows, from packed bits
   std::atomic<uint64_t> streamed{0};   // of these, over large weights: stream_sums() wrote
   std::atomic<uint64_t> slab{0};       // whole tiles over unpacked slabs
-  std::atomic<uint64_t> matrix{0};     // the same on a unit for matrices
+  std::atomic<uint64_t> integer{0};    // the same by kernels that add up whole blocks in integers
   std::atomic<uint64_t> tail{0};       // tiles with fewer rows or panels
   std::atomic<uint64_t> floats{0};     // weights that are floats
   std::atomic<uint64_t> added{0};      // pieces of outputs that got what adapters add

@@ -1,8 +1,9 @@
 // Quantized weights times int8 activations: up to eight rows straight from packed bits, more over
-// slabs that are unpacked once for all rows, by tiles or on a unit for matrices.
+// slabs that are unpacked once for all rows, by tiles, or whole blocks in integers.
 #include <algorithm>
 #include <cstddef>
 #include <utility>
+#include <vector>
 
 #include "cpu/panel_products.h"
 #include "cpu/panel_sums.h"
@@ -19,27 +20,21 @@ constexpr int64_t kStreamingWeight = 1 << 20;
 // What stays in L2 beside each other: quantized activations of a run of blocks, and sums.
 constexpr int64_t kActBytes = 1 << 20, kSumsBytes = 384 << 10;
 constexpr int64_t kMaxSweepRows = 512, kSweepUnit = 32;
-constexpr float kLargestSquare = 127.0f * 127 * kBlockValues / 2;  // of half a block of activations
 
-// Fewer rows do not pay for folding weights, unless they fill the unit's tiles.
-bool is_worth_folding(int64_t rows) {
-  return rows >= 24 || rows == kMatrixRows;
-}
-
-// The matrix unit of a level, open in this thread for as long as this lives; null: nothing is.
-class OpenMatrixUnit {
+// A level's unit for integers, open in this thread for as long as this lives; null: nothing is.
+class OpenUnit {
  public:
-  explicit OpenMatrixUnit(const MatrixKernels* unit) : unit_(unit) {
-    if (unit_) unit_->open();
+  explicit OpenUnit(const IntegerKernels* unit) : unit_(unit) {
+    if (unit_ && unit_->open) unit_->open();
   }
-  ~OpenMatrixUnit() {
-    if (unit_) unit_->close();
+  ~OpenUnit() {
+    if (unit_ && unit_->close) unit_->close();
   }
-  OpenMatrixUnit(const OpenMatrixUnit&) = delete;
-  OpenMatrixUnit& operator=(const OpenMatrixUnit&) = delete;
+  OpenUnit(const OpenUnit&) = delete;
+  OpenUnit& operator=(const OpenUnit&) = delete;
 
  private:
-  const MatrixKernels* const unit_;
+  const IntegerKernels* const unit_;
 };
 
 // Quantized products of one weight with one input.
@@ -53,9 +48,7 @@ class QuantizedProduct {
         layout_(panel_layout(weight_.format())),
         acts_(acts),
         completion_(completion),
-        unit_multiply_(is_worth_folding(acts.in().rows)
-                           ? kernels.matrix.multiply[static_cast<int>(layout_.slab_kind)]
-                           : nullptr) {}
+        integer_multiply_(find_integer_kernel()) {}
 
   void run(int64_t first, int64_t n) {
     if (weight_.is_packed() && layout_.packed && acts_.in().rows <= kMaxFusedInput) {
@@ -70,7 +63,7 @@ class QuantizedProduct {
     const std::pair<std::atomic<uint64_t>&, uint64_t> sums[] = {{counts.fused, fused_calls_},
                                                                 {counts.streamed, streamed_calls_},
                                                                 {counts.slab, slab_calls_},
-                                                                {counts.matrix, matrix_calls_},
+                                                                {counts.integer, integer_calls_},
                                                                 {counts.tail, tail_calls_}};
     for (const auto& [total, calls] : sums) {
       if (calls > 0) total.fetch_add(calls, std::memory_order_relaxed);
@@ -121,12 +114,12 @@ class QuantizedProduct {
   };
 
   void run_slabs(int64_t first, int64_t n) {
-    const OpenMatrixUnit unit(unit_multiply_ ? &kernels_.matrix : nullptr);
+    const OpenUnit unit(integer_multiply_ ? &kernels_.integer : nullptr);
     const int64_t rows = acts_.in().rows;
     const int64_t sweeps = (rows + kMaxSweepRows - 1) / kMaxSweepRows;
     const int64_t sums_bytes = std::min(rows, kMaxSweepRows) * kPanelRows * sizeof(float);
     const int64_t stretch =
-        std::max<int64_t>(kSumsBytes / sums_bytes / kMaxTilePanels, 1) * kMaxTilePanels;
+        std::max<int64_t>(kSumsBytes / sums_bytes / most_panels(), 1) * most_panels();
     const auto begin_of = [&](int64_t sweep) {  // whole tiles, but for the last
       return sweep < sweeps ? rows * sweep / sweeps / kSweepUnit * kSweepUnit : rows;
     };
@@ -141,20 +134,22 @@ class QuantizedProduct {
   // A run of blocks is gone over by all panels before the next: its activations and the sums stay
   // in L2, and each block of weights is unpacked once.
   void run_sweep(const Sweep& sweep) {
-    const int64_t rows = (sweep.n_rows + kMatrixRows - 1) / kMatrixRows * kMatrixRows;
+    const int64_t rows = (sweep.n_rows + kIntegerRows - 1) / kIntegerRows * kIntegerRows;
     float* const sums = zeroed_sums(rows, sweep.n_panels);
     const int64_t run =
         std::max<int64_t>(1, kActBytes / (rows * static_cast<int64_t>(act_bytes())));
     for (int64_t block = 0; block < n_blocks(); block += run) {
       const int64_t end = std::min(n_blocks(), block + run);
+      const std::vector<Squares> squares = squares_of(block, end, sweep);
       for (int64_t i = 0; i < sweep.n_panels;) {
         const int panels = panels_together(sweep.n_panels - i);
-        const Part part = {sweep.first_panel + i, panels, sweep.first_row, sweep.n_rows,
-                           sums + rows * i * kPanelRows};
+        Part part = {sweep.first_panel + i, panels, sweep.first_row, sweep.n_rows,
+                     sums + rows * i * kPanelRows};
         i += panels;
         const WantedLines then = i < sweep.n_panels ? blocks_at(part.panel + panels, panels, block)
                                                     : blocks_at(sweep.first_panel, panels, end);
         for (int64_t b = block; b < end; ++b) {
+          if (integer_multiply_) part.acts = &squares[static_cast<size_t>(b - block)];
           multiply_block(b, part, b + 1 < end ? blocks_at(part.panel, panels, b + 1) : then);
         }
         if (end == n_blocks()) {
@@ -170,9 +165,18 @@ class QuantizedProduct {
     finish_streams();
   }
 
+  // Of all rows of each block, for integer kernels.
+  std::vector<Squares> squares_of(int64_t block, int64_t end, const Sweep& sweep) const {
+    std::vector<Squares> squares;
+    for (int64_t b = block; integer_multiply_ && b < end; ++b) {
+      squares.push_back(squares_of(b, sweep.first_row, sweep.n_rows));
+    }
+    return squares;
+  }
+
   int panels_together(int64_t left) const {
-    auto panels = static_cast<int>(std::min<int64_t>(kMaxTilePanels, left));
-    while (!tiles()[1][panels]) --panels;
+    auto panels = static_cast<int>(std::min<int64_t>(most_panels(), left));
+    while (!integer_multiply_ && !tiles()[1][panels]) --panels;
     return panels;
   }
 
@@ -182,10 +186,11 @@ class QuantizedProduct {
     int panels;
     int64_t first_row, rows;
     float* sums;
+    const Squares* acts = nullptr;  // of all these rows of the block at hand
   };
 
   void multiply_block(int64_t block, const Part& part, const WantedLines& next) {
-    if (unit_multiply_) return multiply_on_unit(block, part, next);
+    if (integer_multiply_) return multiply_in_integers(block, part, next);
     thread_local Slab slabs[kMaxTilePanels];
     unpack(part.panel, part.panels, block, slabs);
     for (int64_t row = 0; row < part.rows; row += kMaxTileRows) {
@@ -195,26 +200,20 @@ class QuantizedProduct {
     }
   }
 
-  // By tiles where the unit's integers might not be what the arithmetic's floats are.
-  void multiply_on_unit(int64_t block, const Part& part, const WantedLines& next) {
-    thread_local FoldedSlab folded[kMaxTilePanels];
-    unpack(part.panel, part.panels, block, folded);
-    float weights[2] = {};
-    for (int i = 0; i < part.panels; ++i) take_larger(weights, folded[i].square);
-    if (is_exact(weights, {kLargestSquare, kLargestSquare})) {
-      return multiply_on_unit(folded, block, part, 0, part.rows, next);
+  // By tiles where integers might not be what the arithmetic's floats are.
+  void multiply_in_integers(int64_t block, const Part& part, const WantedLines& next) {
+    thread_local IntegerSlab packed[kMaxTilePanels];
+    unpack(part.panel, part.panels, block, packed);
+    if (is_exact(packed, part.panels, *part.acts)) {
+      return multiply_in_integers(packed, block, part, 0, part.rows, next);
     }
     thread_local Slab slabs[kMaxTilePanels];
     bool is_unpacked = false;
-    for (int64_t row = 0; row < part.rows; row += kMatrixRows) {
-      const int64_t n = std::min<int64_t>(kMatrixRows, part.rows - row);
+    for (int64_t row = 0; row < part.rows; row += kIntegerRows) {
+      const int64_t n = std::min<int64_t>(kIntegerRows, part.rows - row);
       const WantedLines share = share_of(next, row, n, part.rows);
-      float acts[2] = {};
-      for (int64_t r = 0; r < n; ++r) {
-        take_larger(acts, acts_.super(block, part.first_row + row + r)->square);
-      }
-      if (is_exact(weights, acts)) {
-        multiply_on_unit(folded, block, part, row, n, share);
+      if (is_exact(packed, part.panels, squares_of(block, part.first_row + row, n))) {
+        multiply_in_integers(packed, block, part, row, n, share);
         continue;
       }
       if (!is_unpacked) unpack(part.panel, part.panels, block, slabs);
@@ -224,12 +223,32 @@ class QuantizedProduct {
     }
   }
 
-  void multiply_on_unit(const FoldedSlab* slabs, int64_t block, const Part& part, int64_t row,
-                        int64_t n, const WantedLines& next) {
-    const auto tiles = static_cast<int>((n + kMatrixRows - 1) / kMatrixRows);
-    unit_multiply_(slabs, part.panels, acts_.super(block, part.first_row + row), tiles,
-                   part.sums + row * part.panels * kPanelRows, next);
-    ++matrix_calls_;
+  void multiply_in_integers(const IntegerSlab* slabs, int64_t block, const Part& part, int64_t row,
+                            int64_t n, const WantedLines& next) {
+    integer_multiply_(slabs, part.panels, acts_.super(block, part.first_row + row),
+                      static_cast<int>(n), part.sums + row * part.panels * kPanelRows, next);
+    ++integer_calls_;
+  }
+
+  // Sweeps begin with whole groups of rows.
+  Squares squares_of(int64_t block, int64_t row, int64_t rows) const {
+    Squares squares;
+    for (int64_t r = row; r < row + rows; r += kIntegerRows) {
+      squares.include(acts_.squares(block, r));
+    }
+    return squares;
+  }
+
+  // Whether the integers are what the arithmetic's floats would be.
+  bool is_exact(const IntegerSlab* slabs, int panels, const Squares& acts) const {
+    const bool is_by_16 =
+        layout_.slab_kind == SlabKind::kSuper16 || layout_.slab_kind == SlabKind::kSuper16Min;
+    const float of_subs = is_by_16 ? acts.of_subs_16 : acts.of_subs_32;
+    return std::all_of(slabs, slabs + panels, [&](const IntegerSlab& slab) {
+      return slab.square[0] * acts.of_halves[0] < kExactSquares &&
+             slab.square[1] * acts.of_halves[1] < kExactSquares &&
+             slab.sub_square * of_subs < kPackedSquares;
+    });
   }
 
   void multiply_by_tiles(const Slab* slabs, int64_t block, const Part& part, int64_t first_row,
@@ -243,11 +262,6 @@ class QuantizedProduct {
       ++(r == kMaxTileRows && part.panels == most_panels() ? slab_calls_ : tail_calls_);
       row += r;
     }
-  }
-
-  // Whether a matrix unit's integers are what the arithmetic's floats would be (FoldedSlab).
-  static bool is_exact(const float (&weights)[2], const float (&acts)[2]) {
-    return weights[0] * acts[0] < kExactSquares && weights[1] * acts[1] < kExactSquares;
   }
 
   // A block of some panels that is unpacked soon.
@@ -275,11 +289,7 @@ class QuantizedProduct {
     }
   }
 
-  static void take_larger(float (&largest)[2], const float (&squares)[2]) {
-    for (int half = 0; half < 2; ++half) largest[half] = std::max(largest[half], squares[half]);
-  }
-
-  // One block of some panels, for tiles or for the matrix unit.
+  // One block of some panels, for tiles or for integer kernels.
   void unpack(int64_t panel, int panels, int64_t block, Slab* slabs) const {
     for (int i = 0; i < panels; ++i) {
       if (layout_.packed) {
@@ -289,15 +299,15 @@ class QuantizedProduct {
       }
     }
   }
-  void unpack(int64_t panel, int panels, int64_t block, FoldedSlab* slabs) const {
+  void unpack(int64_t panel, int panels, int64_t block, IntegerSlab* slabs) const {
     for (int i = 0; i < panels; ++i) {
       if (layout_.packed) {
-        expand(kernels_.matrix.expand[static_cast<int>(*layout_.packed)], panel + i, block,
+        expand(kernels_.integer.expand[static_cast<int>(*layout_.packed)], panel + i, block,
                slabs + i);
       } else {
         thread_local Slab filled;
         fill_from_blocks(panel + i, block * layout_.slab_blocks, filled);
-        kernels_.matrix.fold(&filled, layout_.slab_kind, slabs + i);
+        kernels_.integer.fold(&filled, layout_.slab_kind, slabs + i);
       }
     }
   }
@@ -347,7 +357,19 @@ class QuantizedProduct {
   const TileKernel (&tiles() const)[kMaxTileRows + 1][kMaxTilePanels + 1] {
     return kernels_.tile[static_cast<int>(layout_.slab_kind)];
   }
-  int most_panels() const { return tiles()[1][kMaxTilePanels] ? kMaxTilePanels : 1; }
+  int most_panels() const {
+    if (integer_multiply_) return kernels_.integer.panels;
+    return tiles()[1][kMaxTilePanels] ? kMaxTilePanels : 1;
+  }
+  // Null: none for these weights, or it does not pay for these rows.
+  IntegerKernel find_integer_kernel() const {
+    const IntegerKernels& integer = kernels_.integer;
+    if (!integer.pays || !integer.pays(acts_.in().rows)) return nullptr;
+    const bool can_unpack = layout_.packed
+                                ? integer.expand[static_cast<int>(*layout_.packed)] != nullptr
+                                : integer.fold != nullptr;
+    return can_unpack ? integer.multiply[static_cast<int>(layout_.slab_kind)] : nullptr;
+  }
 
   const PanelKernels& kernels_;
   const Product& product_;
@@ -355,9 +377,9 @@ class QuantizedProduct {
   const PanelLayout& layout_;
   const Activations& acts_;
   OutputCompletion* const completion_;
-  void (*const unit_multiply_)(const FoldedSlab*, int, const ActSuper*, int, float*, WantedLines);
+  const IntegerKernel integer_multiply_;
   uint64_t fused_calls_ = 0, streamed_calls_ = 0;
-  uint64_t slab_calls_ = 0, matrix_calls_ = 0, tail_calls_ = 0;
+  uint64_t slab_calls_ = 0, integer_calls_ = 0, tail_calls_ = 0;
 };
 
 }  // namespace

@@ -316,13 +316,24 @@ TEST(huge_and_tiny_activations_follow_the_law) {
   }
 }
 
-// All weights and activations near their largest: sums leave the integers that floats hold, which a
-// matrix unit alone would not notice.
-TEST(sums_that_floats_round_are_left_to_tiles_of_floats) {
-  Case one(*find_format("Q5_K"));
-  const size_t block = one.format.block_bytes;
-  for (size_t at = 0; at < one.bytes.size(); at += block)
-    std::fill_n(one.bytes.begin() + static_cast<std::ptrdiff_t>(at + 4), block - 4, std::byte{255});
+struct Fill {  // of some bytes of every block
+  size_t first, n;
+  unsigned char value;
+};
+
+void fill_blocks(Case& one, std::initializer_list<Fill> fills) {
+  for (size_t at = 0; at < one.bytes.size(); at += one.format.block_bytes) {
+    for (const Fill& fill : fills) {
+      std::fill_n(one.bytes.data() + at + fill.first, fill.n, std::byte{fill.value});
+    }
+  }
+}
+
+// Activations near their largest, under weights that make sums which floats round: integer kernels
+// alone would not notice.
+void expect_floats_where_they_round(const char* format, std::initializer_list<Fill> fills) {
+  Case one(*find_format(format));
+  fill_blocks(one, fills);
   for (float& x : one.x) x = 1 - std::abs(x) / 64;
   one.expected = test::product_by_the_law(one.format, one.bytes, kRows, one.cols, one.x);
   const CpuLevel level = supported_cpu_levels().back();
@@ -330,14 +341,40 @@ TEST(sums_that_floats_round_are_left_to_tiles_of_floats) {
   CpuBackend backend = backend_at(level);
   const auto weight = one.load(backend, false);
   multiply(backend, *weight, one.x, kInputs, one.cols);
-  EXPECT_EQ(count(backend, "matrix"), 0u);
-  // Sixteen rows are looked at together: others beside them may stay on the unit.
-  const Floats usual = random_floats(one.x.size(), 8);
-  std::copy(usual.begin() + 16 * one.cols, usual.end(), one.x.begin() + 16 * one.cols);
+  EXPECT_EQ(count(backend, "integer"), 0u);
+  // Sixteen rows are looked at together: others beside them may stay in integers.
+  for (auto i = static_cast<size_t>(16 * one.cols); i < one.x.size(); ++i) {
+    one.x[i] = i % kBlockValues == 0 ? 1.0f : (one.x[i] - 1) / 4;
+  }
   one.expected = test::product_by_the_law(one.format, one.bytes, kRows, one.cols, one.x);
   expect_law(one, level, false, 1);
   multiply(backend, *weight, one.x, kInputs, one.cols);
-  EXPECT(!panel_kernels_for(level).matrix.open || count(backend, "matrix") > 0);
+  const auto expands = panel_kernels_for(level).integer.expand;
+  const auto packed = static_cast<int>(*panel_layout(one.format).packed);
+  EXPECT(!expands[packed] || count(backend, "integer") > 0);
+}
+
+TEST(sums_that_floats_round_are_left_to_tiles_of_floats) {
+  expect_floats_where_they_round("Q5_K", {{4, 172, 255}});  // the largest weights and scales
+  // Weights of 16, scales of 127: dots of 16 values fit 16 bits, but not by much.
+  expect_floats_where_they_round("Q6_K", {{0, 128, 0}, {128, 64, 255}, {192, 16, 127}});
+}
+
+// The largest weights under scales of 1, activations that are large in one sub-block alone.
+TEST(dots_that_leave_16_bits_are_left_to_tiles_of_floats) {
+  for (const char* format : {"Q4_K", "Q6_K"}) {
+    Case one(*find_format(format));
+    if (one.format.dtype == DType::kQ4_K) {
+      fill_blocks(one, {{4, 12, 1}, {16, 128, 255}});
+    } else {
+      fill_blocks(one, {{0, 192, 255}, {192, 16, 1}});
+    }
+    for (size_t i = 0; i < one.x.size(); ++i) {
+      one.x[i] = i % kBlockValues < 32 ? 1.0f : 0.001f * std::abs(one.x[i]);
+    }
+    one.expected = test::product_by_the_law(one.format, one.bytes, kRows, one.cols, one.x);
+    for (const CpuLevel level : supported_cpu_levels()) expect_law(one, level, false, 1);
+  }
 }
 
 TEST(the_paths_that_should_run_are_the_paths_that_run) {
@@ -361,14 +398,20 @@ TEST(the_paths_that_should_run_are_the_paths_that_run) {
   for (const char* fast : {"Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "Q2_K",
                            "Q3_K", "Q5_0", "Q4_1", "Q5_1", "MXFP4"}) {
     EXPECT(run(fast, 8, false, kInt8) == Paths{"fused"});
-    EXPECT(run(fast, 20, false, kInt8) == many);
     EXPECT(run(fast, 1, true, kInt8) == Paths{"tail"});
   }
-  const bool has_matrix_unit = panel_kernels_for(level).matrix.open != nullptr;
-  for (const char* folded : {"Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K", "IQ2_XS", "TQ1_0"}) {
+  for (const char* by_tiles : {"Q4_0", "Q8_0", "IQ4_NL", "Q5_0", "Q4_1", "Q5_1", "MXFP4"}) {
+    EXPECT(run(by_tiles, 20, false, kInt8) == many);
+  }
+  const IntegerKernels& integer = panel_kernels_for(level).integer;
+  for (const char* name : {"Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K", "IQ2_XS", "TQ1_0"}) {
+    const auto packed = panel_layout(*find_format(name)).packed;
+    const bool in_integers =
+        packed ? integer.expand[static_cast<int>(*packed)] != nullptr : integer.fold != nullptr;
     for (const int64_t rows : {16, 24, 32}) {
-      EXPECT(run(folded, rows, false, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
-      EXPECT(run(folded, rows, true, kInt8) == (has_matrix_unit ? Paths{"matrix"} : many));
+      for (const bool in_place : {false, true}) {
+        EXPECT(run(name, rows, in_place, kInt8) == (in_integers ? Paths{"integer"} : many));
+      }
     }
   }
   EXPECT(run("Q8_0", 32, false, kInt8) == many);

@@ -153,8 +153,8 @@ TEST(quantized_and_larger_models_keep_the_promise_too) {
   }
   expect_seen(all, {"quant/Q8_0 fused", "quant/Q8_0 slab", "quant/Q8_0 tail", "quant/Q4_K_M fused",
                     "quant/Q4_K_M slab", "quant/Q4_K_M tail", "mapped slab", "mapped tail"});
-  if (cpu::panel_kernels_for(active_cpu_level()).matrix.open)
-    expect_seen(all, {"quant/Q4_K_M matrix", "mapped matrix"});
+  if (cpu::panel_kernels_for(active_cpu_level()).integer.pays)
+    expect_seen(all, {"quant/Q4_K_M integer", "mapped integer"});
   EXPECT_EQ(all.seen["mapped fused"], uint64_t{0});  // from packed bits alone
   const Outcome exact = run_schedules("F32", small(golden(kF32), "F32"), 1, scaled(8));
   expect_seen(exact, {"F32 floats"});

@@ -129,7 +129,7 @@ def test_logits_of_quantized_weights_are_those_of_the_decoded_weights(path):
     assert nmse(fast.logits(oracle["tokens"]), oracle[path.stem]) <= int8_budget(path)
     for chunk, paths in [
         (1, {"fused", "tail", "floats"}),
-        (32, {"slab", "matrix", "tail", "floats"}),
+        (32, {"slab", "integer", "tail", "floats"}),
     ]:
         assert nmse(fast.logits(oracle["tokens"], chunk=chunk), oracle[path.stem]) <= int8_budget(
             path

@@ -1,8 +1,8 @@
 // Products on the unit that multiplies matrices of bytes (Intel's AMX), for formats with one scale
 // of activations to a block. The unit adds up integers over a whole block, while the arithmetic
 // (docs/numerics.md) adds up floats, one for each sub-block. The two agree in every bit as long as
-// no sum of half a block leaves the integers that floats hold; FoldedSlab::square says when that is
-// sure.
+// no sum of half a block leaves the integers that floats hold; IntegerSlab::square says when that
+// is sure.
 //
 // The unit's registers and instructions have no intrinsics that templates can name (GCC 12), so
 // they are written out.
@@ -69,7 +69,7 @@ void open_tiles() {
   TileShapes shapes = {};
   shapes.palette = 1;
   for (int tile = 0; tile < 8; ++tile) {
-    shapes.rows[tile] = kMatrixRows;
+    shapes.rows[tile] = kIntegerRows;
     shapes.row_bytes[tile] = kTileBytes;
   }
   asm volatile("ldtilecfg %0" ::"m"(shapes));
@@ -78,6 +78,11 @@ void open_tiles() {
 // An idle unit leaves nothing to save when threads change.
 void close_tiles() {
   asm volatile("tilerelease");
+}
+
+// Fewer rows do not pay for folding weights, unless they fill the unit's tiles.
+bool pays(int64_t rows) {
+  return rows >= 24 || rows == kIntegerRows;
 }
 
 void measure(ActSuper* act) {
@@ -90,26 +95,27 @@ void measure(ActSuper* act) {
     }
     act->square[half] = (float)_mm512_reduce_add_epi32(squares);
   }
+  act->square_32 = act->square_16 = 0;
 }
 
 // Low and high sums of some tiles of one panel.
 template <int Tiles>
 struct alignas(64) Sums {
-  int32_t of[Tiles][2][kMatrixRows][kPanelRows];
+  int32_t of[Tiles][2][kIntegerRows][kPanelRows];
 };
 
 // Calls between(i) after each of the 8 * Tiles dots, which leave the vectors idle.
 template <int Tiles, bool Min, class Between>
-INLINE void tile_products(const FoldedSlab& slab, const ActSuper* a, Sums<Tiles>& sums,
+INLINE void tile_products(const IntegerSlab& slab, const ActSuper* a, Sums<Tiles>& sums,
                           Between between) {
   unroll<2 * Tiles>([&](auto i) INLINE_LAMBDA { tile_zero<i.value>(); });
   unroll<kBlockValues / kTileBytes>([&](auto k) INLINE_LAMBDA {
     constexpr int kAt = k.value * kTileBytes;
-    tile_load<kWeights, 16 * kAt>(slab.low, kTileBytes);
-    tile_load<kWeights + 1, 16 * kAt>(slab.high, kTileBytes);
+    tile_load<kWeights, 16 * kAt>(slab.folded.low, kTileBytes);
+    tile_load<kWeights + 1, 16 * kAt>(slab.folded.high, kTileBytes);
     unroll<Tiles>([&](auto t) INLINE_LAMBDA {
       constexpr int kLow = 2 * t.value, kDot = 2 * (Tiles * k.value + t.value);
-      constexpr int kRow = kMatrixRows * t.value * (int)sizeof(ActSuper);
+      constexpr int kRow = kIntegerRows * t.value * (int)sizeof(ActSuper);
       tile_load<kActs + t.value, kRow + kAt>(a, sizeof(ActSuper));
       tile_dot_unsigned<kLow, kActs + t.value, kWeights>();
       between(kDot);
@@ -122,7 +128,7 @@ INLINE void tile_products(const FoldedSlab& slab, const ActSuper* a, Sums<Tiles>
     });
   });
   unroll<2 * Tiles>([&](auto i) INLINE_LAMBDA {
-    tile_store<i.value, i.value * kMatrixRows * kTileBytes>(&sums);
+    tile_store<i.value, i.value * kIntegerRows * kTileBytes>(&sums);
   });
 }
 
@@ -136,7 +142,7 @@ struct Finish {
   Floats d, dmin;
   Lanes pairs[Min ? Subs / 2 : 1];
 
-  METHOD void begin(const FoldedSlab& slab, const ActSuper* acts, float* sums,
+  METHOD void begin(const IntegerSlab& slab, const ActSuper* acts, float* sums,
                     int64_t sums_stride) {
     a = acts;
     acc = sums;
@@ -149,8 +155,8 @@ struct Finish {
   }
   template <int Tiles>
   METHOD void row(const Sums<Tiles>& sums, int r) const {
-    const auto& of = sums.of[r / kMatrixRows];
-    const Lanes low = load(of[0][r % kMatrixRows]), high = load(of[1][r % kMatrixRows]);
+    const auto& of = sums.of[r / kIntegerRows];
+    const Lanes low = load(of[0][r % kIntegerRows]), high = load(of[1][r % kIntegerRows]);
     Floats y = to_floats(low + shift_left<kScaleBits<Min>>(high)) * d;
     if constexpr (Min) {
       const int16_t* act_pairs = Subs == 8 ? a[r].pairs_32 : a[r].pairs_16;
@@ -191,9 +197,9 @@ struct Fetch {
 // Groups of rows, of `Tiles` tiles each, times all panels. While the unit multiplies, the vectors
 // finish the sums of the panel before.
 template <int Tiles, int Subs, bool Min>
-void multiply_groups(const FoldedSlab* slabs, int panels, const ActSuper* a, int groups, float* acc,
-                     WantedLines wanted) {
-  constexpr int kRows = Tiles * kMatrixRows, kDots = 8 * Tiles, kRowsBetween = kRows / kDots;
+void multiply_groups(const IntegerSlab* slabs, int panels, const ActSuper* a, int groups,
+                     float* acc, WantedLines wanted) {
+  constexpr int kRows = Tiles * kIntegerRows, kDots = 8 * Tiles, kRowsBetween = kRows / kDots;
   const int64_t stride = panels * kPanelRows;
   Sums<Tiles> sums[2];
   Finish<Subs, Min> before = {};
@@ -219,9 +225,10 @@ void multiply_groups(const FoldedSlab* slabs, int panels, const ActSuper* a, int
 }
 
 template <int Subs, bool Min>
-void multiply(const FoldedSlab* slabs, int panels, const ActSuper* a, int tiles, float* acc,
+void multiply(const IntegerSlab* slabs, int panels, const ActSuper* a, int n_rows, float* acc,
               WantedLines next) {
-  const int whole = tiles / kTilesDown, rows = whole * kTilesDown * kMatrixRows;
+  const int tiles = (n_rows + kIntegerRows - 1) / kIntegerRows;
+  const int whole = tiles / kTilesDown, rows = whole * kTilesDown * kIntegerRows;
   if (whole > 0) {
     multiply_groups<kTilesDown, Subs, Min>(slabs, panels, a, whole, acc, next);
   }
@@ -235,8 +242,11 @@ void multiply(const FoldedSlab* slabs, int panels, const ActSuper* a, int tiles,
 }  // namespace
 
 bool add_matrix(PanelKernels& kernels) {
-  MatrixKernels& matrix = kernels.matrix;
+  IntegerKernels& matrix = kernels.integer;
   kernels.compiled_for = REALM_LEVEL_TEXT;
+  matrix = {};
+  matrix.panels = kMaxTilePanels;
+  matrix.pays = pays;
   matrix.open = open_tiles;
   matrix.close = close_tiles;
   matrix.measure = measure;

@@ -15,7 +15,7 @@ constexpr int kMaxTileRows = 4;
 constexpr int kMaxTilePanels = 3;
 constexpr int kMaxFloatRows = 8;
 constexpr int kMaxFloatPanels = 8;
-constexpr int kMatrixRows = 16;  // rows of activations that a matrix unit takes together
+constexpr int kIntegerRows = 16;  // rows of activations that integer kernels may take together
 
 // A dot with weights stored as unsigned `w + offset` starts at -offset * (sum of the activations):
 // the sum is then exact, whatever the offset. Kept ready for the offsets in use. `signed` is the
@@ -31,7 +31,12 @@ struct alignas(64) ActSuper {
   // Sums of each 32 or 16 values, paired as minimums lie in bytes of a word: 0 2, 1 3, 4 6, 5 7 ...
   int16_t pairs_32[8];
   int16_t pairs_16[16];
-  float square[2];              // of each half, the sum of squares; where there is a matrix unit
+  float square[2];  // of each half, the sum of squares; where there are integer kernels
+  // Where those multiply pairs of sub-blocks: the largest sum of squares of 32 and of 16 values; of
+  // each 64 values the first 32 and the last, four of either in turn; and start_32_16 likewise.
+  float square_32, square_16;
+  alignas(64) int8_t paired[256];
+  int32_t start_paired[16];
   int32_t start_signed_32[8];   // for sub-blocks of 32
   int32_t start_signed_16[16];  // for sub-blocks of 16
 };
@@ -63,21 +68,37 @@ struct alignas(64) Slab {
   float d[16], dmin[16];
 };
 
-// The same block for a unit that multiplies matrices of bytes: the integer scales of sub-blocks are
-// folded into the weights, and each is low + 256 * high, or low + 8 * high of weights with
-// minimums, which are not signed. Only for kinds with one scale of activations.
-struct alignas(64) FoldedSlab {
-  uint8_t low[64][64];  // as Slab's q
-  uint8_t high[64][64];
+// For a unit that multiplies matrices of bytes: the integer scales of sub-blocks are folded into
+// the weights, and each is low + 256 * high, or low + 8 * high of weights with minimums, which are
+// not signed. In the order of Slab's q.
+struct FoldedWeights {
+  uint8_t low[64][64], high[64][64];
+};
+// For dots of two sub-blocks in neighbouring lanes: those of rows 4 i and 4 i + 1 in the even
+// vectors, of the two rows after them in the odd ones. The order of k is ActSuper's `paired`, and
+// that of scales the same, two of each lane side by side.
+struct PairedWeights {
+  uint8_t q[64][64];
+  int16_t scale[8][32];
+};
+// The same block as a Slab's for kernels that add up all of it in integers. Only for kinds with one
+// scale of activations.
+struct alignas(64) IntegerSlab {
+  union {
+    FoldedWeights folded;
+    PairedWeights paired;
+  };
   int16_t pairs[8][32];  // as Slab's
   float d[16], dmin[16];
-  // Of each half of the block: no row's sum of squares is larger. By Cauchy and Schwarz, no sum of
-  // products with activations, in whatever order, is larger than the root of this times theirs.
-  float square[2];
+  // No row's sum of squares is larger: of each half of the block, scales in it, and of a
+  // sub-block's weights alone where their dots must fit 16 bits (else 0). By Cauchy and Schwarz, no
+  // sum of products with activations, in whatever order, is larger than the root of this times
+  // theirs.
+  float square[2], sub_square;
 };
 // Below this a product of two sums of squares leaves every sum of a half below 2^24, where floats
-// add up exactly.
-constexpr float kExactSquares = 2.8e14f;
+// add up exactly; and every dot of a sub-block in 16 bits.
+constexpr float kExactSquares = 2.8e14f, kPackedSquares = 1.07e9f;
 
 // How a slab is multiplied; the scale of activations, the width of sub-blocks, minimums or not.
 enum class SlabKind : int {
@@ -119,7 +140,8 @@ using FusedKernel = void (*)(const uint8_t* panel, const void* acts, int64_t act
                              int64_t n_blocks, float* out, int64_t stride);
 // Unpacks block `block` of 256 values of a panel.
 using ExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, Slab* out);
-using FoldKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, FoldedSlab* out);
+using IntegerExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks,
+                                     IntegerSlab* out);
 // acc[row][panel * 16 + lane] += the slabs' block times consecutive rows of `acts`. `n_subs`
 // sub-blocks are filled; `start` is the place of the dots' start values in an activation struct.
 using TileKernel = void (*)(const Slab* slabs, const void* acts, int n_subs, int start, float* acc);
@@ -135,18 +157,22 @@ struct WantedLines {
   int lines;
 };
 
-// What a level with a matrix unit adds; all null elsewhere.
-struct MatrixKernels {
+// acc[row][panel * 16 + lane] += the block times rows of `acts`, of which those up to the next
+// kIntegerRows may be read and added too; and lines are fetched for as many panels.
+using IntegerKernel = void (*)(const IntegerSlab* slabs, int panels, const ActSuper* acts, int rows,
+                               float* acc, WantedLines next);
+
+// What a level adds that can add up whole blocks in integers; null is what it has not.
+struct IntegerKernels {
+  int panels;                  // that a call takes at most
+  bool (*pays)(int64_t rows);  // for unpacking weights once more
   // In the thread that multiplies, before and after.
   void (*open)();
   void (*close)();
-  void (*measure)(ActSuper* act);  // fills in `square`
-  FoldKernel expand[kPackedFormats];
-  void (*fold)(const Slab* slab, SlabKind kind, FoldedSlab* out);  // of formats without packing
-  // acc[row][panel * 16 + lane] += the block times kMatrixRows * tiles rows of `acts`, and lines
-  // are fetched for as many panels; null for kinds that cannot be folded.
-  void (*multiply[kSlabKinds])(const FoldedSlab* slabs, int panels, const ActSuper* acts, int tiles,
-                               float* acc, WantedLines next);
+  void (*measure)(ActSuper* act);  // fills in what only these kernels read
+  IntegerExpandKernel expand[kPackedFormats];
+  void (*fold)(const Slab* slab, SlabKind kind, IntegerSlab* out);  // of formats without packing
+  IntegerKernel multiply[kSlabKinds];
 };
 
 struct PanelKernels {
@@ -162,7 +188,7 @@ struct PanelKernels {
   FloatKernel floats[kFloatPanels][kMaxFloatRows + 1][kMaxFloatPanels + 1];
   void (*widen[kFloatPanels])(const uint8_t* in, float* out, int64_t n);
   SlabOrder slab_order;
-  MatrixKernels matrix;
+  IntegerKernels integer;
 };
 
 }  // namespace realm::cpu

@@ -11,6 +11,7 @@ namespace realm::cpu {
     void add_k_formats(PanelKernels&);       \
     void add_32_formats(PanelKernels&);      \
     void add_floats(PanelKernels & kernels); \
+    void add_integers(PanelKernels&);        \
   }
 REALM_DECLARE_UNITS(baseline)
 REALM_DECLARE_UNITS(avx2)
