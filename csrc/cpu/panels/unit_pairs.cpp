@@ -34,9 +34,8 @@ struct Pairs {
   static constexpr int first(int group, int pair) { return 2 * kOfGroup * group + pair; }
 };
 
-// Fewer rows do not pay for unpacking sub-blocks in pairs.
 bool pays(int64_t rows) {
-  return rows >= 12;
+  return rows > kMaxFusedRows;
 }
 
 void measure(ActSuper* act) {
