@@ -30,6 +30,8 @@ THRESHOLDS = {
     "tile<SubBlocks<16, false, false>, true, 4, 3>": (2.8, 1),
     "tile<SubBlocks<32, true, false>, true, 4, 3>": (2.5, 1),
     "tile<SubBlocks<32, true, true>, false, 4, 3>": (2.9, 1),
+    "multiply_panels<8, true, 2>": (2.2, 1),
+    "multiply_panels<16, false, 2>": (2.5, 1),
     "fused<FormatQ4K, 1>": (6.4, 1),  # ten of its instructions fetch
     "fused<FormatQ4K, 8>": (2.1, 1),
     "fused<FormatQ6K, 8>": (4.4, 1),
@@ -73,7 +75,7 @@ def functions(program: Path, level: str) -> dict[str, list[Instruction]]:
     scope = f"realm::cpu::level_{level}::"
     for line in text.splitlines():
         if head := FUNCTION.match(line):
-            name = head["name"]
+            name = head["name"].replace("(anonymous namespace)::", "")
             body = None
             if scope in name and "(" in name:
                 short = name.partition("(")[0].replace(scope, "").removeprefix("void ")
