@@ -143,6 +143,7 @@ Graph StepGraphs::captured(const std::function<void()>& issue) {
   try {
     begin_capture(backend_.stream_);
     issue();
+    backend_.check_cancelled();  // ops may have been left out
     return end_capture(backend_.stream_);
   } catch (...) {
     abandon_capture(backend_.stream_);

@@ -237,3 +237,30 @@ TEST(ops_that_read_words_of_elsewhere_are_not_captured) {
   EXPECT_EQ(lookup.count("captures failed"), 1u);
   EXPECT_EQ(lookup.count("steps issued"), 4u);
 }
+
+TEST(a_step_that_is_cancelled_before_its_last_op_leaves_no_graph_without_it) {
+  Lookup lookup;
+  Backend& backend = *lookup.device.backend;
+  const Tokens tokens{3};
+  const Matrix in = lookup.out.first_rows(1), out = lookup.device.poisoned(1, 50);
+  const Product product{*lookup.table, {}, out};
+  std::atomic<bool> cancelled = false;
+  const CancelWatch watch(backend, &cancelled);
+  const auto run = [&](bool is_cancelled) {
+    lookup.recorder->run({tokens, {}, {}, {}}, {}, {}, [&] {
+      backend.embed(*lookup.table, tokens, 1.0f, in);
+      cancelled = is_cancelled;
+      backend.linear({&product, 1}, in);
+    });
+    return lookup.device.read(out);
+  };
+  const Floats expected = run(false), zeros(50);
+  EXPECT_ERROR(kCancelled, { run(true); });  // while it is captured
+  cancelled = false;
+  for (int i = 0; i < 3; ++i) {
+    backend.upload(zeros.data(), out.data, 50 * sizeof(float));
+    EXPECT(same_bits(run(false), expected));
+  }
+  EXPECT_EQ(lookup.count("steps captured"), 1u);
+  EXPECT_EQ(lookup.count("captures failed"), 0u);
+}
