@@ -161,8 +161,9 @@ class CudaBackend final : public Backend {
     LoraTables tables;
     float* coefficients;
   };
-  const std::byte* put_table(std::span<const std::byte> table);
-  LoraWork upload_lora(const gpu::LoraPlan& plan, const int32_t* parts);
+  // `form`: what the launches that read the table depend on besides.
+  const std::byte* put_table(std::span<const std::byte> table, std::initializer_list<int64_t> form);
+  LoraWork upload_lora(const gpu::LoraPlan& plan, Matrix in, const int32_t* parts);
   RowGroupsOnDevice group_rows(std::span<const ExpertLora> lora, int64_t n_rows);
   void add_expert_lora(std::span<const ExpertLora> lora,
                        std::initializer_list<std::pair<ExpertPart, Matrix>> parts, Matrix in,
@@ -176,6 +177,8 @@ class CudaBackend final : public Backend {
   StepRows rows_of(const StepBatch& step);
   Tiles tiles_of(const StepBatch& step, const gpu::TileOptions& options);
   bool is_capturing() const;
+  // Ops then only plan what adapters add to them: nothing touches the device.
+  bool is_planning() const;
   void attend_in_tiles(const StepBatch& step, const KvLayer& cache, const AttentionShape& shape,
                        Matrix q, Matrix out);
 

@@ -9,6 +9,9 @@ namespace realm::cuda {
 
 template <class Body>
 auto CudaBackend::on_device(Body body) {
+  if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+    if (is_planning()) return graphs_->pass_op();
+  }
   loss_.require_none(device_);
   try {
     select_device(device_);
@@ -49,6 +52,10 @@ inline RotationAngles angles_of(const RopeAngles& angles) {
 
 inline bool CudaBackend::is_capturing() const {
   return graphs_ && graphs_->is_capturing();
+}
+
+inline bool CudaBackend::is_planning() const {
+  return graphs_ && graphs_->is_planning();
 }
 
 // Four arrays as gpu/step_plan.h lays them out.

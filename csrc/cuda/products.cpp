@@ -161,26 +161,37 @@ void CudaBackend::run_route(Matrix logits, bool renormalize, Routing out) {
 
 void CudaBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix in, Routing routing,
                               const ExpertScratch& scratch, Matrix out) {
+  const int64_t n = in.rows * routing.n_used;
+  const Matrix rows = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
+               ups = scratch.up.first_rows(n), downs = scratch.out.first_rows(n);
+  const auto add_before = [&](const SortedChoices& sorted) {
+    add_expert_lora(bank.lora, {{ExpertPart::kGate, gates}, {ExpertPart::kUp, ups}}, rows, sorted);
+  };
+  const auto add_after = [&](const SortedChoices& sorted) {
+    add_expert_lora(bank.lora, {{ExpertPart::kDown, downs}}, gates, sorted);
+  };
+  if (is_planning()) {
+    group_rows(bank.lora, in.rows);
+    add_before({});
+    add_after({});
+  }
   on_device([&] {
-    const int64_t n = in.rows * routing.n_used;
     const RowGroupsOnDevice groups = group_rows(bank.lora, in.rows);
     const int64_t n_segments = bank.n_experts + 1, n_parts = bank.n_experts * groups.n_groups + 1;
     auto* starts = choices_.reserve_of<int32_t>(n_segments + n_parts + n);
     const SortedChoices sorted{starts, starts + n_segments, starts + n_segments + n_parts};
     const Segments segments{sorted.segments, bank.n_experts};
-    const Matrix rows = scratch.in.first_rows(n), gates = scratch.gate.first_rows(n),
-                 ups = scratch.up.first_rows(n), downs = scratch.out.first_rows(n);
     launch_sort_choices(routing.expert, n, bank.n_experts, routing.n_used, groups, sorted, stream_);
     launch_scatter_rows(in.data, sorted.place_of, n, routing.n_used, in.cols, rows.data, stream_);
     Inputs inputs(*this, rows);
     multiply(packed_of(*bank.gate), 0, {}, gates, inputs, segments);
     multiply(packed_of(*bank.up), 0, {}, ups, inputs, segments);
-    add_expert_lora(bank.lora, {{ExpertPart::kGate, gates}, {ExpertPart::kUp, ups}}, rows, sorted);
+    add_before(sorted);
     launch_gate(kind, gates.data, ups.data, gates.data, quantize_with(gates), n * gates.cols,
                 stream_);
     Inputs gated(*this, gates);
     multiply(packed_of(*bank.down), 0, {}, downs, gated, segments);
-    add_expert_lora(bank.lora, {{ExpertPart::kDown, downs}}, gates, sorted);
+    add_after(sorted);
     launch_combine_experts(downs.data, sorted.place_of, routing.expert, routing.weight, in.rows,
                            routing.n_used, in.cols, out.data, stream_);
   });

@@ -65,9 +65,9 @@ int64_t StepGraphs::rounded(int64_t n) {
 }
 
 void StepGraphs::run(const StepBatch& step, std::span<const KvLayer> cache,
-                     std::span<const uint64_t> adapters, const std::function<void()>& issue) {
+                     const AdaptersOnRows& adapters, const std::function<void()>& issue) {
   step_ = &step;
-  if (!lay_out(step, cache, adapters)) return issue_eagerly(issue);
+  if (!lay_out(step, cache, adapters) || !plan_tables(adapters, issue)) return issue_eagerly(issue);
   drop_if_memory_moved();
   Entry* entry = find();
   if (!entry) return issue_first(step, cache, adapters, issue);
@@ -84,42 +84,32 @@ void StepGraphs::run(const StepBatch& step, std::span<const KvLayer> cache,
 
 // The form is known once it is known which tiles the layers need.
 void StepGraphs::issue_first(const StepBatch& step, std::span<const KvLayer> cache,
-                             std::span<const uint64_t> adapters,
-                             const std::function<void()>& issue) {
+                             const AdaptersOnRows& adapters, const std::function<void()>& issue) {
   const size_t n_kinds = kinds_.size();
-  reserve_words();
+  reserve_inputs();
   issue_eagerly(issue);
   if (kinds_.size() > n_kinds && !lay_out(step, cache, adapters)) return;
   forget_oldest(false, kMaxSeen - 1);
-  entries_.push_back({.form = form_,
-                      .table_bytes = table_bytes_,
-                      .is_refused = table_bytes_ > kMaxTableBytes,
-                      .last_used = ++clock_});
+  entries_.push_back({.form = form_, .table_form = table_form_, .last_used = ++clock_});
 }
 
 void StepGraphs::issue_eagerly(const std::function<void()>& issue) {
   ++backend_.step_counts_.eager;
-  table_bytes_ = 0;
   const Issuing issuing(backend_.graphs_, this);
   issue();
 }
 
 void StepGraphs::replay(Entry& entry) {
   backend_.check_cancelled();
-  upload_words();
+  upload_inputs();
   backend_.on_device([&] { launch_graph(entry.graph, backend_.stream_); });
   ++backend_.step_counts_.replayed;
 }
 
 // Leaves the entry with a graph, or refused.
 void StepGraphs::capture(Entry& entry, const std::function<void()>& issue) {
-  upload_words();
-  if (entry.table_bytes > 0) {
-    entry.tables = backend_.on_device(
-        [&] { return std::make_unique<DeviceBuffer>(backend_.device_, entry.table_bytes); });
-  }
-  tables_.clear();
-  room_ = entry.tables.get();
+  reserve_inputs();
+  next_table_ = 0;
   entry.is_refused = true;
   try {
     entry.graph = captured(issue);
@@ -129,12 +119,10 @@ void StepGraphs::capture(Entry& entry, const std::function<void()>& issue) {
       throw;
     }
     ++backend_.step_counts_.not_captured;
-    entry.tables.reset();
     return;
   }
   entry.is_refused = false;
   ++backend_.step_counts_.captured;
-  if (!tables_.empty()) backend_.upload(tables_.data(), room_->data(), tables_.size());
 }
 
 Graph StepGraphs::captured(const std::function<void()>& issue) {
@@ -159,7 +147,7 @@ bool StepGraphs::in_window(const StepBatch& step) const {
 
 // False for a step that no graph is kept of.
 bool StepGraphs::lay_out(const StepBatch& step, std::span<const KvLayer> cache,
-                         std::span<const uint64_t> adapters) {
+                         const AdaptersOnRows& adapters) {
   if (step.n_rows() > kMaxRows || arrays_overlap(step)) return false;
   words_.clear();
   form_ = {step.n_rows(), static_cast<int64_t>(step.rows_wanted.size()),
@@ -168,8 +156,8 @@ bool StepGraphs::lay_out(const StepBatch& step, std::span<const KvLayer> cache,
     form_.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(layer.data)));
     form_.push_back(static_cast<int64_t>(layer.type));
   }
-  form_.push_back(std::ssize(adapters));
-  form_.insert(form_.end(), adapters.begin(), adapters.end());
+  form_.push_back(std::ssize(adapters.replacing));
+  form_.insert(form_.end(), adapters.replacing.begin(), adapters.replacing.end());
   tokens_ = append(step.tokens, std::ssize(step.tokens));
   positions_ = append(step.positions, std::ssize(step.positions));
   wanted_ = append(step.rows_wanted, std::ssize(step.rows_wanted));
@@ -224,20 +212,51 @@ bool StepGraphs::append_tiles(const StepBatch& step, const TileKind& kind) {
   return true;
 }
 
-void StepGraphs::reserve_words() {
-  const uint64_t bytes = words_.size() * sizeof(int32_t);
-  if (memory_ && memory_->bytes() >= bytes) return;
+// False if they are too many to be kept.
+bool StepGraphs::plan_tables(const AdaptersOnRows& adapters, const std::function<void()>& issue) {
+  planning_ = {static_cast<uint64_t>(step_->n_rows()), step_->rows_wanted.size()};
+  planning_.insert(planning_.end(), adapters.all.begin(), adapters.all.end());
+  if (planning_ != planned_) {
+    planned_.clear();
+    tables_.clear();
+    table_form_.clear();
+    tables_are_uploaded_ = false;
+    n_ops_ = 0;
+    if (!adapters.all.empty()) {
+      const Issuing issuing(backend_.graphs_, this);
+      const Raised planning(is_planning_);
+      issue();
+      backend_.check_cancelled();  // ops may have been left out
+    }
+    std::swap(planned_, planning_);
+  }
+  return tables_.size() <= kMaxTableBytes;
+}
+
+// Graphs know its address.
+void StepGraphs::reserve(std::unique_ptr<DeviceBuffer>& memory, uint64_t bytes) {
+  if (memory && memory->bytes() >= bytes) return;
   drop_graphs();
-  memory_.reset();
-  memory_ = backend_.on_device([&] {
+  memory.reset();
+  memory = backend_.on_device([&] {
     return std::make_unique<DeviceBuffer>(backend_.device_,
                                           std::max(kLeastBytes, 2 * std::bit_ceil(bytes)));
   });
 }
 
-void StepGraphs::upload_words() {
-  reserve_words();
+void StepGraphs::reserve_inputs() {
+  reserve(memory_, words_.size() * sizeof(int32_t));
+  if (table_memory_ ? table_memory_->bytes() >= tables_.size() : tables_.empty()) return;
+  tables_are_uploaded_ = false;
+  reserve(table_memory_, tables_.size());
+}
+
+void StepGraphs::upload_inputs() {
+  reserve_inputs();
   backend_.upload(words_.data(), memory_->data(), words_.size() * sizeof(int32_t));
+  if (tables_are_uploaded_ || tables_.empty()) return;
+  backend_.upload(tables_.data(), table_memory_->data(), tables_.size());
+  tables_are_uploaded_ = true;
 }
 
 // ---- what ops ask
@@ -283,23 +302,31 @@ CudaBackend::Tiles StepGraphs::tiles_of(const StepBatch& step,
   return tiles;
 }
 
-void StepGraphs::note_table(std::span<const std::byte> table) {
-  table_bytes_ += table_room(table.size());
-}
-
-const std::byte* StepGraphs::keep_table(std::span<const std::byte> table) {
-  const size_t at = tables_.size(), end = at + table_room(table.size());
-  if (!room_ || end > room_->bytes())
-    fail(ErrorCode::kInternal, "a step's tables are larger than they were when it was issued");
-  tables_.resize(end);
-  std::ranges::copy(table, tables_.begin() + static_cast<ptrdiff_t>(at));
-  return room_->data() + at;
+const std::byte* StepGraphs::table(std::span<const std::byte> bytes,
+                                   std::initializer_list<int64_t> form) {
+  if (is_planning_) {
+    table_form_.insert(table_form_.end(), {static_cast<int64_t>(n_ops_), std::ssize(bytes)});
+    table_form_.insert(table_form_.end(), form);
+    if (tables_.size() <= kMaxTableBytes) {
+      tables_.insert(tables_.end(), bytes.begin(), bytes.end());
+      tables_.resize(table_room(tables_.size()));
+    }
+    return nullptr;
+  }
+  const size_t at = next_table_;
+  if (bytes.size() > tables_.size() - at ||
+      !std::ranges::equal(bytes, std::span(tables_).subspan(at, bytes.size())))
+    fail(ErrorCode::kInternal, "a step's tables are not those that were planned");
+  next_table_ += table_room(bytes.size());
+  return table_memory_->data() + at;
 }
 
 // ---- which graphs there are
 
 StepGraphs::Entry* StepGraphs::find() {
-  const auto at = std::ranges::find(entries_, form_, &Entry::form);
+  const auto at = std::ranges::find_if(entries_, [&](const Entry& entry) {
+    return entry.form == form_ && entry.table_form == table_form_;
+  });
   return at == entries_.end() ? nullptr : &*at;
 }
 
@@ -332,7 +359,6 @@ void StepGraphs::drop_graphs() {
     if (!entry.graph) continue;
     free_graph(entry.graph);
     entry.graph = nullptr;
-    entry.tables.reset();
     ++backend_.step_counts_.dropped;
   }
 }

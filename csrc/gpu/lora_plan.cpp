@@ -1,6 +1,7 @@
 #include "gpu/lora_plan.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace realm::gpu {
 
@@ -61,6 +62,10 @@ void LoraPlanner::begin_experts(std::span<const ExpertLora> lora, int64_t n_rows
   groups_.list();
 }
 
+int LoraPlanner::n_parts() const {
+  return static_cast<int>(std::bit_ceil(static_cast<unsigned>(groups_.n_groups())));
+}
+
 void LoraPlanner::add_experts(std::span<const ExpertLora> lora, ExpertPart part, Matrix out,
                               const AddressOf& address_of) {
   sources_.clear();
@@ -75,7 +80,7 @@ void LoraPlanner::add_experts(std::span<const ExpertLora> lora, ExpertPart part,
     while (end < sources_.size() && sources_[end].expert == expert) ++end;
     for (int group = 1; group < groups_.n_groups(); ++group) {
       const LoraRows rows{0, static_cast<int>(groups_.rows_of(group).size()),
-                          static_cast<int>(expert) * groups_.n_groups() + group, 0};
+                          static_cast<int>(expert) * n_parts() + group, 0};
       add_group(std::span(sources_).subspan(first, end - first),
                 first_task + static_cast<int>(first), group, rows, out, address_of(out.data));
     }

@@ -4,8 +4,8 @@
 //
 // Of single experts only the device knows who chose them. There rows are grouped once for all
 // experts, and each expert gets the tiles of each group as if all of its rows had chosen it; a
-// kernel leaves those that have no rows. Group g of expert e is part e * n_groups() + g of the
-// ordered choices.
+// kernel leaves those that have no rows. Group g of expert e is part e * n_parts() + g of the
+// ordered choices; an expert has a power of two of parts, so that most steps have as many.
 #pragma once
 
 #include <functional>
@@ -44,6 +44,7 @@ class LoraPlanner {
   void add_experts(std::span<const ExpertLora> lora, ExpertPart part, Matrix out,
                    const AddressOf& address_of);
   const RowGroups& groups() const { return groups_; }
+  int n_parts() const;  // of an expert
   const LoraPlan& experts() const { return plan_; }
 
  private:

@@ -64,7 +64,7 @@ void MetalBackend::run_experts(const ExpertBank& bank, Activation kind, Matrix i
     if (!bank.lora.empty()) {
       lora_.begin_experts(bank.lora, in.rows);
       group_of_row = step_.put(lora_.groups().group_of_row());
-      n_groups = lora_.groups().n_groups();
+      n_groups = lora_.n_parts();
     }
     const int64_t n_segments = bank.n_experts + 1, n_parts = bank.n_experts * n_groups + 1;
     auto* starts = choices_.reserve_of<int32_t>(n_segments + n_parts + n);

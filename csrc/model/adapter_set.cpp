@@ -23,6 +23,7 @@ AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base
   std::map<std::pair<SiteId, int64_t>, std::vector<float>> factors;
   for (const Member& member : members_) {
     adapters.emplace_back(member.adapter->shared_adapter(), member.scale);
+    replaces_weights_ = replaces_weights_ || member.adapter->has_saved();
     for (SiteId site = 0; site < static_cast<SiteId>(sites.size()); ++site) {
       const auto tensor = base.find(sites[static_cast<size_t>(site)].tensor);
       const int64_t n_matrices = tensor ? base.tensors()[*tensor].n_matrices() : 0;

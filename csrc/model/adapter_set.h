@@ -32,6 +32,8 @@ class AdapterSet {
   const Sha256Digest& identity() const { return identity_; }
   // Of this set alone: another one with equal adapters, made later, has another.
   uint64_t serial() const { return serial_; }
+  // Whether some weights of the base are not used at all: a member has its own in their place.
+  bool replaces_weights() const { return replaces_weights_; }
 
   // What DoRA multiplies the base's outputs with: 1 + the sum of scale * (gain - 1). Null where no
   // member is DoRA.
@@ -41,6 +43,7 @@ class AdapterSet {
   std::vector<Member> members_;
   Sha256Digest identity_;
   uint64_t serial_;
+  bool replaces_weights_ = false;
   std::map<std::pair<SiteId, int64_t>, std::unique_ptr<Buffer>> rescale_;
 };
 

@@ -75,7 +75,7 @@ void Decoder::run(const StepBatch& step, const KvStorage& cache) {
   begin(step);
   logits_ = logits_all_.first_rows(static_cast<int64_t>(step.rows_wanted.size()));
   if (recorder_) {
-    recorder_->run(step, cache.layers(), adapters_.form(), [&] { issue(step, cache); });
+    recorder_->run(step, cache.layers(), adapters_.on_rows(), [&] { issue(step, cache); });
   } else {
     issue(step, cache);
   }

@@ -38,6 +38,7 @@ class ResidentAdapter {
   // Weights that take the place of the base's.
   const Weight* saved(SiteId site) const;
   const Weight* saved_embedding() const { return saved_embedding_.get(); }
+  bool has_saved() const { return !saved_.empty() || saved_embedding_; }
 
  private:
   class Memory;

@@ -26,11 +26,15 @@ void StepAdapters::plan(const StepBatch& step) {
       segment_of(wanted_, span.adapters).rows.push_back(static_cast<int32_t>(one - wanted.begin()));
     }
   }
-  form_.clear();
+  all_.clear();
+  replacing_.clear();
   for (const auto* segments : {&rows_, &wanted_}) {
     for (const AdapterSegment& segment : *segments) {
-      form_.insert(form_.end(), {segment.set->serial(), segment.rows.size()});
-      form_.insert(form_.end(), segment.rows.begin(), segment.rows.end());
+      for (auto* numbers : {&all_, &replacing_}) {
+        if (numbers == &replacing_ && !segment.set->replaces_weights()) continue;
+        numbers->insert(numbers->end(), {segment.set->serial(), segment.rows.size()});
+        numbers->insert(numbers->end(), segment.rows.begin(), segment.rows.end());
+      }
     }
   }
 }

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "backend/operands.h"
+#include "backend/step_recorder.h"
 
 namespace realm {
 
@@ -21,12 +21,12 @@ class StepAdapters {
   std::span<const AdapterSegment> rows() const { return rows_; }
   // The same in terms of the rows wanted: 0 is the first of them.
   std::span<const AdapterSegment> wanted() const { return wanted_; }
-  // Equal for two steps only if the same sets, not merely equal ones, stand on the same rows.
-  std::span<const uint64_t> form() const { return form_; }
+  // By the sets' serial numbers: of the same sets, not of merely equal ones.
+  AdaptersOnRows on_rows() const { return {all_, replacing_}; }
 
  private:
   std::vector<AdapterSegment> rows_, wanted_;
-  std::vector<uint64_t> form_;
+  std::vector<uint64_t> all_, replacing_;
 };
 
 // Calls use(first, n) for every run of successive rows.

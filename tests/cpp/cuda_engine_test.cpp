@@ -103,6 +103,36 @@ TEST(answers_with_adapters_that_are_guessed_in_company_are_the_plain_ones) {
   EXPECT(n_wide > 2);
 }
 
+TEST(answers_stay_those_of_each_request_alone_while_its_adapter_is_replaced) {
+  const auto model = load_on("cuda");
+  Random random(9);
+  Engine engine(model, {.max_sequences = 4, .kv_type = KvType::kF32, .record_logits_hash = true},
+                {});
+  std::vector<std::shared_ptr<Request>> requests;
+  std::vector<Answer> expected;
+  for (int round = 0; round < 5; ++round) {
+    for (const char* name : {"one", "two"}) {
+      model->adapters().load(name, adapter("all-linear"), true);  // over that of earlier requests
+      RequestOptions one;
+      one.prompt = random_tokens(random, between(random, 2, 6), model->config().n_vocab);
+      one.params.max_tokens = 16;
+      one.params.temperature = 0;
+      one.params.seed = random();
+      one.params.ignore_eos = true;
+      one.adapter_set = model->adapters().set_of({{name, between(random, -9, 9) / 10.0f}});
+      requests.push_back(engine.submit(one));
+      expected.push_back(alone(model, one, KvType::kF32));
+    }
+    if (round % 2 == 1) requests.back()->wait_end(std::chrono::seconds(60));
+  }
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT(answer_of(*requests[i]) == expected[i]);
+  engine.close();
+  for (const auto& [path, n] : model->backend().path_counts()) {
+    if (path == "steps replayed") EXPECT(n > 60);
+    if (path == "captures failed") EXPECT_EQ(n, 0u);
+  }
+}
+
 // Layers of one kind alone have pages then, and graphs are made of such steps too.
 TEST(a_model_whose_layers_all_have_a_window_answers_as_on_the_cpu) {
   const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/forward/mistral-window.gguf");

@@ -61,6 +61,46 @@ TEST(steps_of_sizes_that_were_seen_allocate_nothing_whoever_is_in_them) {
   }
 }
 
+TEST(steps_with_adapters_of_a_known_shape_allocate_nothing_and_upload_tables_when_members_change) {
+  Adapted model("arch/qwen3/model-f32");
+  const auto load = [&](const char* name, float scale) {
+    return model.load(name, "arch/qwen3/adapters/all-linear", scale);
+  };
+  auto one = load("one", 0.5f), other = load("other", -0.5f);
+  Travel travel(*model, KvType::kF16);
+  // What a step with these adapters took of the device.
+  const auto run = [&](const AdapterSet* first, const AdapterSet* second) {
+    travel.adapters[0] = first;
+    travel.adapters[1] = second;
+    const simt::DeviceState before = simt::device_state();
+    travel.run({{0, 1}, {1, 1}});
+    simt::DeviceState after = simt::device_state();
+    after.n_allocations -= before.n_allocations;
+    after.n_uploads -= before.n_uploads;
+    after.n_graphs_launched -= before.n_graphs_launched;
+    return after;
+  };
+  run(one.get(), other.get());                               // issued
+  EXPECT_EQ(run(one.get(), other.get()).n_allocations, 0u);  // captured
+  const uint64_t n_uploads = run(one.get(), other.get()).n_uploads;
+  for (int i = 0; i < 3; ++i) {
+    const simt::DeviceState swapped = run(other.get(), one.get()),
+                            same = run(other.get(), one.get());
+    EXPECT_EQ(swapped.n_uploads, n_uploads + 1);
+    EXPECT_EQ(same.n_uploads, n_uploads);
+    for (const simt::DeviceState& took : {swapped, same}) {
+      EXPECT_EQ(took.n_graphs_launched, 1u);
+      EXPECT_EQ(took.n_allocations, 0u);
+    }
+    one.reset();
+    one = load("one", 0.1f * static_cast<float>(i));  // in place of the one before
+    std::swap(one, other);
+  }
+  EXPECT_EQ(model.count("steps issued"), 1u);
+  EXPECT_EQ(model.count("steps captured"), 1u);
+  EXPECT_EQ(model.count("steps replayed"), 8u);
+}
+
 TEST(a_capture_that_fails_is_counted_and_the_step_is_issued) {
   const Device restore;
   Loaded model("forward/llama-biases");

@@ -3,7 +3,6 @@
 #include "cpp/cuda_steps.h"
 #include "cpp/gpu_device.h"
 #include "cuda/step_graphs.h"
-#include "lora/adapter_source.h"
 
 using namespace realm;
 using namespace realm::test;
@@ -116,54 +115,91 @@ TEST(another_cache_is_another_form) {
   EXPECT_EQ(model.count("steps replayed"), 10u);
 }
 
-TEST(adapters_on_the_same_rows_are_one_form_and_others_are_another) {
-  const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf");
-  const auto model = Model::load(file, {.device = "cuda", .n_threads = 1});
-  const auto load = [&](const char* name) {
-    const std::string path = concat(REALM_GOLDEN_DIR "/arch/qwen3/adapters/", name);
-    model->adapters().load(name, lora::open_adapter(path), true);
-    return model->adapters().set_of({{name, 0.5f}});
+TEST(members_with_adapters_change_places_and_come_and_go_in_a_step_of_a_known_shape) {
+  Adapted model("arch/qwen3/model-f32");
+  const auto load = [&](const char* name, const char* files, float scale) {
+    return model.load(name, concat("arch/qwen3/adapters/", files), scale);
   };
-  const auto count = [&](const char* path) { return count_of(model->backend(), path); };
-  auto all_linear = load("all-linear"), dora = load("dora");
+  auto one = load("one", "all-linear", 0.5f), other = load("other", "all-linear", -0.7f);
+  const auto dora = load("dora", "dora", 1.0f);
   Twins twins(*model);
-  const auto run = [&](const AdapterSet* first, const AdapterSet* second, const char* what) {
-    for (Travel* one : {&twins.ours, &twins.theirs}) {
-      one->adapters[0] = first;
-      one->adapters[1] = second;
-    }
-    for (int i = 0; i < 3; ++i) twins.step({{0, 1}, {1, 1}, {2, 1}}, what);
+  std::vector<size_t> order = {0, 1, 2};
+  const auto run_all_orders = [&](const AdapterSet* first, const AdapterSet* second,
+                                  const char* what) {
+    std::vector<const AdapterSet*> sets = {first, second, nullptr};
+    std::ranges::sort(sets);
+    do {
+      twins.adapt(sets);
+      std::ranges::next_permutation(order);
+      twins.step({{order[0], 1}, {order[1], 1}, {order[2], 1}}, what);
+    } while (std::ranges::next_permutation(sets).found);
   };
-  run(all_linear.get(), dora.get(), "with adapters");
-  EXPECT_EQ(count("steps captured"), 1u);
-  EXPECT_EQ(count("steps replayed"), 2u);
-  run(dora.get(), all_linear.get(), "with the adapters of the other");
-  run(nullptr, all_linear.get(), "with one");
-  EXPECT_EQ(count("steps captured"), 3u);
-  all_linear.reset();
-  all_linear = load("all-linear");  // the same, elsewhere
-  run(dora.get(), all_linear.get(), "that were loaded anew");
-  EXPECT_EQ(count("steps captured"), 4u);
-  EXPECT_EQ(count("steps replayed"), 8u);
-  EXPECT_EQ(count("captures failed"), 0u);
+  run_all_orders(one.get(), other.get(), "with two adapters");
+  run_all_orders(one.get(), dora.get(), "with another one");
+  other.reset();
+  model->adapters().unload("other");
+  run_all_orders(one.get(), dora.get(), "after one was unloaded");
+  other = load("other", "all-linear", 0.3f);  // where the one before was, or elsewhere
+  run_all_orders(other.get(), dora.get(), "with one that was loaded anew");
+  one.reset();
+  one = load("one", "all-linear", 0.9f);  // which ends the one that had the name
+  run_all_orders(other.get(), one.get(), "with one that replaced another");
+  EXPECT_EQ(model.count("steps issued"), 1u);
+  EXPECT_EQ(model.count("steps captured"), 1u);
+  EXPECT_EQ(model.count("steps replayed"), 29u);
+  EXPECT_EQ(model.count("captures failed"), 0u);
 }
 
-TEST(an_adapter_of_all_rows_is_one_form_whoever_is_in_the_step) {
-  const auto file = gguf::GgufFile::open(REALM_GOLDEN_DIR "/arch/qwen3/model-f32.gguf");
-  const auto model = Model::load(file, {.device = "cuda", .n_threads = 1});
-  const std::string path = REALM_GOLDEN_DIR "/arch/qwen3/adapters/all-linear";
-  model->adapters().load("one", lora::open_adapter(path), true);
-  const auto set = model->adapters().set_of({{"one", 0.5f}});
-  Twins twins(*model);
-  for (Travel* travel : {&twins.ours, &twins.theirs})
-    std::ranges::fill(travel->adapters, set.get());
-  const std::vector<std::vector<Part>> steps = {
-      {{0, 1}, {1, 1}, {2, 1}}, {{2, 1}, {0, 1}, {1, 1}}, {{5, 1}, {2, 1}, {9, 1}}};
-  for (int i = 0; i < 2; ++i) {
-    for (const auto& parts : steps) twins.step(parts, "with the adapter");
+TEST(steps_with_adapters_have_the_bits_of_issued_ones_in_random_company) {
+  struct Case {
+    const char* model;
+    std::vector<const char*> adapters;
+  };
+  const Case cases[] = {
+      {"arch/qwen3/model-f32",
+       {"arch/qwen3/adapters/all-linear", "arch/qwen3/adapters/dora", "arch/qwen3/adapters/pattern",
+        "arch/qwen3/adapters/rslora-qv", "arch/qwen3/adapters/embed-head"}},
+      {"forward/mixtral-8-experts", {"lora/mixtral-experts", "lora/mixtral-experts"}},
+      {"forward/gpt2", {"lora/gpt2-all", "lora/gpt2-saved"}}};
+  for (const Case& one : cases) {
+    Adapted model(one.model);
+    std::vector<std::shared_ptr<const AdapterSet>> sets = {nullptr};
+    const auto name_of = [](size_t i) { return concat("adapter ", i); };
+    for (size_t i = 0; i < one.adapters.size(); ++i)
+      sets.push_back(model.load(name_of(i), one.adapters[i], 1.0f));
+    sets.push_back(model->adapters().set_of({{name_of(0), 0.3f}, {name_of(1), 1.0f}}));
+    Twins twins(*model);
+    std::mt19937 random(5);
+    for (int i = 0; i < (extended() ? 200 : 40); ++i) {
+      std::vector<const AdapterSet*> worn(3);
+      for (const AdapterSet*& set : worn) set = sets[random() % sets.size()].get();
+      twins.adapt(worn);
+      const std::vector<Part> parts = random_parts(random, twins.ours);
+      if (!parts.empty()) twins.step(parts, one.model);
+    }
+    EXPECT(model.count("steps replayed") > 7);
+    EXPECT_EQ(model.count("captures failed"), 0u);
   }
-  EXPECT_EQ(count_of(model->backend(), "steps captured"), 1u);
-  EXPECT_EQ(count_of(model->backend(), "steps replayed"), 5u);
+}
+
+TEST(adapters_that_replace_weights_are_one_form_on_the_same_rows_alone) {
+  Adapted model("forward/gpt2");
+  auto saved = model.load("saved", "lora/gpt2-saved", 1.0f);
+  const auto all = model.load("all", "lora/gpt2-all", 0.5f);
+  Twins twins(*model);
+  const auto run = [&](const AdapterSet* first, const AdapterSet* second, const char* what) {
+    twins.adapt({first, second});
+    for (int i = 0; i < 3; ++i) twins.step({{0, 1}, {1, 1}}, what);
+  };
+  run(saved.get(), nullptr, "that replaces weights");
+  run(nullptr, saved.get(), "that replaces weights of the other row");
+  run(saved.get(), all.get(), "that replaces weights beside another");
+  saved.reset();
+  model->adapters().unload("saved");
+  saved = model.load("saved", "lora/gpt2-saved", 1.0f);
+  run(saved.get(), nullptr, "that was loaded anew");
+  EXPECT_EQ(model.count("steps captured"), 4u);
+  EXPECT_EQ(model.count("captures failed"), 0u);
 }
 
 TEST(steps_whose_arrays_overlap_are_issued) {

@@ -15,6 +15,7 @@
 #include "cpp/gpu_forward.h"
 #include "cpp/harness.h"
 #include "gguf/reader.h"
+#include "lora/adapter_source.h"
 #include "model/decoder.h"
 #include "model/model.h"
 
@@ -43,6 +44,25 @@ struct Loaded {
         weights(load_weights(file, config, *backend, {})) {}
 
   uint64_t count(const std::string& path) const { return count_of(*backend, path); }
+};
+
+// A model on whose rows adapters can stand.
+struct Adapted {
+  std::shared_ptr<Model> model;
+
+  explicit Adapted(const std::string& name)
+      : model(Model::load(gguf::GgufFile::open(concat(REALM_GOLDEN_DIR "/", name, ".gguf")),
+                          {.device = "cuda", .n_threads = 1})) {}
+
+  Model* operator->() const { return model.get(); }
+  Model& operator*() const { return *model; }
+  uint64_t count(const std::string& path) const { return count_of(model->backend(), path); }
+  std::shared_ptr<const AdapterSet> load(const std::string& name, const std::string& files,
+                                         float scale) const {
+    const auto source = lora::open_adapter(concat(REALM_GOLDEN_DIR "/", files));
+    model->adapters().load(name, source, true);
+    return model->adapters().set_of({{name, scale}});
+  }
 };
 
 struct Part {
@@ -142,6 +162,10 @@ struct Twins {
 
   explicit Twins(auto& model, KvType type = KvType::kF16) : ours(model, type), theirs(model, type) {
     theirs.in_pieces = true;
+  }
+  // The first sequences have these adapters.
+  void adapt(const std::vector<const AdapterSet*>& sets) {
+    for (Travel* one : {&ours, &theirs}) std::ranges::copy(sets, one->adapters);
   }
   void step(const std::vector<Part>& parts, const char* what = "") {
     const Floats expected = theirs.run(parts);
