@@ -65,9 +65,8 @@ class CpuBackend final : public Backend {
   // Matrix products with f32 activations: the oracle of run_linear().
   void run_reference_linear(std::span<const Product> products, Matrix in);
   void expect_what_follows(std::span<const Product> products, int64_t units);
-  void multiply(std::span<const Product> products, Matrix in, OutputCompletion* completion);
-  void multiply_units(const Product& product, int64_t begin, int64_t end,
-                      OutputCompletion* completion);
+  void multiply(std::span<const Product> products, Matrix in, OutputUse use);
+  void multiply_units(const Product& product, int64_t begin, int64_t end, OutputUse use);
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
   void for_each_row(int64_t rows, int64_t cols, Body body);

@@ -147,9 +147,9 @@ class FloatProduct {
 }  // namespace
 
 void multiply_float_panels(const PanelKernels& kernels, const Product& product,
-                           const Activations& acts, int64_t first, int64_t n,
-                           OutputCompletion* completion, PathCounts& counts) {
-  const uint64_t calls = FloatProduct(kernels, product, acts, completion).run(first, n);
+                           const Activations& acts, int64_t first, int64_t n, OutputUse use,
+                           PathCounts& counts) {
+  const uint64_t calls = FloatProduct(kernels, product, acts, use.completion).run(first, n);
   counts.floats.fetch_add(calls, std::memory_order_relaxed);
 }
 

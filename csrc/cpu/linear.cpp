@@ -69,11 +69,10 @@ const void* memory_of(const PanelKernels& kernels, std::span<const Product> prod
 
 void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
   if (activation_kind_ == ActivationKind::kF32) return run_reference_linear(products, in);
-  multiply(products, in, nullptr);
+  multiply(products, in, {});
 }
 
-void CpuBackend::multiply(std::span<const Product> products, Matrix in,
-                          OutputCompletion* completion) {
+void CpuBackend::multiply(std::span<const Product> products, Matrix in, OutputUse use) {
   activations_.quantize(panel_kernels_, *pool_, in, needs_of(products));
   int64_t units = 0;
   for (const Product& product : products) units += n_units(panel_kernels_, product);
@@ -83,7 +82,7 @@ void CpuBackend::multiply(std::span<const Product> products, Matrix in,
     for (const Product& product : products) {
       const int64_t n = n_units(panel_kernels_, product);
       const int64_t from = std::max(begin - before, int64_t{0}), to = std::min(end - before, n);
-      if (from < to && !cancelled()) multiply_units(product, from, to, completion);
+      if (from < to && !cancelled()) multiply_units(product, from, to, use);
       before += n;
     }
   });
@@ -105,12 +104,11 @@ void CpuBackend::expect_what_follows(std::span<const Product> products, int64_t 
   }
 }
 
-void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end,
-                                OutputCompletion* completion) {
+void CpuBackend::multiply_units(const Product& product, int64_t begin, int64_t end, OutputUse use) {
   const int64_t together = panels_together(panel_kernels_, product);
   const int64_t first = begin * together, n = std::min(end * together, n_panels(product)) - first;
   const auto multiply = is_float(product) ? multiply_float_panels : multiply_quantized_panels;
-  multiply(panel_kernels_, product, activations_, first_panel(product) + first, n, completion,
+  multiply(panel_kernels_, product, activations_, first_panel(product) + first, n, use,
            path_counts_);
 }
 

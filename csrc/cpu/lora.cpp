@@ -180,14 +180,18 @@ void CpuBackend::run_linear_with_lora(std::span<const Product> products,
   int64_t n_rows = 0;
   for (const LoraProduct& addition : additions) n_rows += n_rows_of(addition);
   const bool shared = n_rows >= kRowsSharing * static_cast<int64_t>(additions.size());
-  if (activation_kind_ == ActivationKind::kF32 || in.rows <= kMaxFusedInput || !shared) {
-    run_linear(products, in);
+  if (activation_kind_ == ActivationKind::kF32) {
+    run_reference_linear(products, in);
+    return run_add_lora(additions, in);
+  }
+  if (in.rows <= kMaxFusedInput || !shared) {
+    multiply(products, in, {.is_read_soon = true});
     return run_add_lora(additions, in);
   }
   place_coefficients(additions);
   shrink_all(additions, in);
   Adder adder(*this, additions);
-  multiply(products, in, &adder);
+  multiply(products, in, {.completion = &adder});
 }
 
 void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {

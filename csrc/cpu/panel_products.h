@@ -27,13 +27,12 @@ struct PathCounts {
 // itself.
 constexpr int64_t kMaxFusedInput = kMaxFusedRows;
 
-// Computes the output columns of a product that lie in n panels from `first` on. Those of more than
-// kMaxFusedInput rows are completed, unless `completion` is null.
+// Computes the output columns of a product that lie in n panels from `first` on.
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
-                               const Activations& acts, int64_t first, int64_t n,
-                               OutputCompletion* completion, PathCounts& counts);
+                               const Activations& acts, int64_t first, int64_t n, OutputUse use,
+                               PathCounts& counts);
 void multiply_float_panels(const PanelKernels& kernels, const Product& product,
-                           const Activations& acts, int64_t first, int64_t n,
-                           OutputCompletion* completion, PathCounts& counts);
+                           const Activations& acts, int64_t first, int64_t n, OutputUse use,
+                           PathCounts& counts);
 
 }  // namespace realm::cpu

@@ -23,6 +23,12 @@ class OutputCompletion {
   ~OutputCompletion() = default;
 };
 
+// What becomes of outputs.
+struct OutputUse {
+  OutputCompletion* completion = nullptr;  // of more than kMaxFusedRows rows; null: none
+  bool is_read_soon = false;               // by something smaller than what comes between
+};
+
 // Of some rows times some panels, [row][16 * panel + lane], all zero. This thread's own memory,
 // until its next call.
 float* zeroed_sums(int64_t rows, int64_t panels);

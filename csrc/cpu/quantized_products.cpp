@@ -41,13 +41,13 @@ class OpenUnit {
 class QuantizedProduct {
  public:
   QuantizedProduct(const PanelKernels& kernels, const Product& product, const Activations& acts,
-                   OutputCompletion* completion)
+                   OutputUse use)
       : kernels_(kernels),
         product_(product),
         weight_(as_cpu(*product.weight.weight)),
         layout_(panel_layout(weight_.format())),
         acts_(acts),
-        completion_(completion),
+        use_(use),
         integer_multiply_(find_integer_kernel()) {}
 
   void run(int64_t first, int64_t n) {
@@ -82,7 +82,7 @@ class QuantizedProduct {
   void run_fused(int64_t first, int64_t n) {
     const int64_t rows = acts_.in().rows;
     const int64_t weight_bytes = (product_.weight.n_rows / kPanelRows) * weight_.panel_stride();
-    const bool streams = rows > 1 && weight_bytes >= kStreamingWeight;
+    const bool streams = rows > 1 && weight_bytes >= kStreamingWeight && !use_.is_read_soon;
     alignas(64) float sums[kMaxFusedInput * kFusedPanels * kPanelRows];
     for (int64_t p = first; p < first + n; p += kFusedPanels) {
       const int64_t together = std::min(kFusedPanels, first + n - p);
@@ -153,9 +153,9 @@ class QuantizedProduct {
           multiply_block(b, part, b + 1 < end ? blocks_at(part.panel, panels, b + 1) : then);
         }
         if (end == n_blocks()) {
-          if (completion_) {
+          if (use_.completion) {
             stream_completed(product_, part.sums, part.first_row, part.rows, part.panel, panels,
-                             *completion_);
+                             *use_.completion);
           } else {
             stream_sums(product_, part.sums, part.first_row, part.rows, part.panel, panels);
           }
@@ -376,7 +376,7 @@ class QuantizedProduct {
   const CpuWeight& weight_;
   const PanelLayout& layout_;
   const Activations& acts_;
-  OutputCompletion* const completion_;
+  const OutputUse use_;
   const IntegerKernel integer_multiply_;
   uint64_t fused_calls_ = 0, streamed_calls_ = 0;
   uint64_t slab_calls_ = 0, integer_calls_ = 0, tail_calls_ = 0;
@@ -385,9 +385,9 @@ class QuantizedProduct {
 }  // namespace
 
 void multiply_quantized_panels(const PanelKernels& kernels, const Product& product,
-                               const Activations& acts, int64_t first, int64_t n,
-                               OutputCompletion* completion, PathCounts& counts) {
-  QuantizedProduct quantized(kernels, product, acts, completion);
+                               const Activations& acts, int64_t first, int64_t n, OutputUse use,
+                               PathCounts& counts) {
+  QuantizedProduct quantized(kernels, product, acts, use);
   quantized.run(first, n);
   quantized.add_to(counts);
 }

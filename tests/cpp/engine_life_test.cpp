@@ -1,4 +1,5 @@
 // How requests and engines end: cancelled, late, refused, closed, forked, and again and again.
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -304,6 +305,16 @@ TEST(a_child_process_can_have_an_engine_of_its_own) {
 }
 #endif
 
+// One that was joined is still listed for a moment.
+int64_t count_threads() {
+  int64_t least = count_in("task");
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(milliseconds(5));
+    least = std::min(least, count_in("task"));
+  }
+  return least;
+}
+
 TEST(a_hundred_engines_leave_nothing_behind) {
   const auto cycle = [] {
     Engine engine(model(), {.max_sequences = 4});
@@ -313,9 +324,9 @@ TEST(a_hundred_engines_leave_nothing_behind) {
     answer_of(*first);
   };
   for (int i = 0; i < 10; ++i) cycle();
-  const int64_t threads = count_in("task"), descriptors = count_in("fd"), pages = resident_pages();
+  const int64_t threads = count_threads(), descriptors = count_in("fd"), pages = resident_pages();
   for (int i = 0; i < 100; ++i) cycle();
-  EXPECT_EQ(count_in("task"), threads);
+  EXPECT_EQ(count_threads(), threads);
   EXPECT_EQ(count_in("fd"), descriptors);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT(resident_pages() - pages < 512);  // 2 MiB

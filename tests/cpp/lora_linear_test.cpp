@@ -132,6 +132,43 @@ TEST(many_rows_of_an_adapter_get_its_additions_before_they_are_written) {
   }
 }
 
+// Outputs of large weights go past the caches, but not those that get additions next.
+TEST(outputs_of_few_rows_stay_where_additions_find_them) {
+  const Format& format = *find_format("Q4_K");
+  constexpr int64_t kWide = 2048, kDepth = 1024, kRows = 4;
+  const auto bytes = test::random_weight(format, kWide, kDepth, 3);
+  const test::TestFactor down(DType::kF16, 8, kDepth, 4), up(DType::kF16, 8, kWide, 5);
+  Floats in = test::random_floats(kRows * kDepth, 6);
+  const auto run = [&](bool at_once, Floats& out) {
+    CpuBackend backend(kernels_for(CpuLevel::kBaseline), panel_kernels_for(CpuLevel::kBaseline),
+                       ThreadPool::shared(2), ActivationKind::kInt8);
+    const auto weight = backend.load_weight({format.dtype, kWide, kDepth, bytes, nullptr});
+    out.assign(kRows * kWide, 0);
+    const Matrix x{in.data(), kRows, kDepth}, y{out.data(), kRows, kWide};
+    const Product product{{*weight, 0, kWide}, {}, y};
+    const auto rows = count_to(kRows);
+    LoraProduct addition;
+    addition.down = down.view();
+    addition.up = up.view();
+    addition.rows = rows;
+    addition.out = y;
+    if (at_once) {
+      backend.linear_with_lora({&product, 1}, {&addition, 1}, x);
+    } else {
+      backend.linear({&product, 1}, x);
+      backend.add_lora({&addition, 1}, x);
+    }
+    for (const auto& [path, n] : backend.path_counts()) {
+      if (path == "streamed") return n;
+    }
+    return uint64_t{0};
+  };
+  Floats at_once, after;
+  EXPECT(run(false, after) > 0);
+  EXPECT_EQ(run(true, at_once), uint64_t{0});
+  EXPECT(test::same_bits(at_once, after));
+}
+
 TEST(rows_of_their_own_adapters_get_them_on_any_number_of_threads) {
   for (const int threads : {1, 2, 5}) {
     for (const char* format : {"Q4_K", "BF16"}) {

@@ -144,7 +144,8 @@ def test_every_format_has_the_same_bits_on_every_path(path):
         assert same_bits(model.logits(tokens, chunk=chunk), whole), chunk
     assert same_bits(realm_ext.Model(path, weights="mapped").logits(tokens), whole)
     ran = {name for name, calls in model.core.path_counts().items() if calls}
-    assert ran == {"floats"} or {"slab", "tail"} <= ran
+    # Many rows go over unpacked blocks, in floats or in integers.
+    assert ran == {"floats"} or ran & {"slab", "integer"}
 
 
 def test_what_follows_a_token_never_changes_its_logits(path_and_tokens):
