@@ -9,9 +9,7 @@ namespace realm::cpu {
 
 namespace {
 
-// Panels that are computed together: whole tiles, or enough for float kernels that take several.
-// Few rows over packed bits take them one by one, and the threads end closer together.
-constexpr int64_t kFloatPanelsTogether = 8;
+constexpr int64_t kFloatPanelsTogether = 8;  // enough for kernels that take several
 
 bool is_float(const Product& product) {
   return as_cpu(*product.weight.weight).format().block_elements == 1;
@@ -26,6 +24,8 @@ int64_t n_panels(const Product& product) {
   return (end + kPanelRows - 1) / kPanelRows - first_panel(product);
 }
 
+// Panels that are computed together: whole tiles, or what integer kernels take. Few rows over
+// packed bits take them one by one, and the threads end closer together.
 int64_t panels_together(const PanelKernels& kernels, const Product& product) {
   if (is_float(product)) return kFloatPanelsTogether;
   if (product.out.rows <= kMaxFusedInput) return 1;

@@ -19,6 +19,7 @@ constexpr int64_t kFusedPanels = 8;  // whose sums are written together
 constexpr int64_t kStreamingWeight = 1 << 20;
 // What stays in L2 beside each other: quantized activations of a run of blocks, and sums.
 constexpr int64_t kActBytes = 1 << 20, kSumsBytes = 384 << 10;
+constexpr int64_t kSuperBytesRead = 512;  // at most, of an ActSuper
 constexpr int64_t kMaxSweepRows = 512, kSweepUnit = 32;
 
 // A level's unit for integers, open in this thread for as long as this lives; null: nothing is.
@@ -76,7 +77,8 @@ class QuantizedProduct {
     if (is_fine()) return acts_.fine(block, row);
     return acts_.super(block, row);
   }
-  size_t act_bytes() const { return is_fine() ? sizeof(ActFine) : sizeof(ActSuper); }
+  // Of one block: what any kernel of many rows reads.
+  int64_t act_bytes() const { return is_fine() ? sizeof(ActFine) : kSuperBytesRead; }
 
   // Sums are written when there are several lines of them for each row of the output.
   void run_fused(int64_t first, int64_t n) {
@@ -136,8 +138,7 @@ class QuantizedProduct {
   void run_sweep(const Sweep& sweep) {
     const int64_t rows = (sweep.n_rows + kIntegerRows - 1) / kIntegerRows * kIntegerRows;
     float* const sums = zeroed_sums(rows, sweep.n_panels);
-    const int64_t run =
-        std::max<int64_t>(1, kActBytes / (rows * static_cast<int64_t>(act_bytes())));
+    const int64_t run = std::max<int64_t>(1, kActBytes / (rows * act_bytes()));
     for (int64_t block = 0; block < n_blocks(); block += run) {
       const int64_t end = std::min(n_blocks(), block + run);
       const std::vector<Squares> squares = squares_of(block, end, sweep);
