@@ -30,26 +30,6 @@ void pause_briefly() {
 #endif
 }
 
-// Asks for memory from a place on, a little at a time.
-class Fetch {
- public:
-  void some(const char* place) {
-    constexpr int64_t kLines = 4, kLineBytes = 64, kMost = 512 << 10;  // a part of an L2
-    if (place != place_) {
-      place_ = place;
-      done_ = 0;
-    }
-    if (!place || done_ >= kMost) return;
-    for (int64_t i = 0; i < kLines; ++i, done_ += kLineBytes) {
-      __builtin_prefetch(place + done_, 0, 2);
-    }
-  }
-
- private:
-  const char* place_ = nullptr;
-  int64_t done_ = 0;
-};
-
 // True as soon as `ready()`, false if the time above passes without. Calls meanwhile() often.
 template <class Ready, class Meanwhile>
 bool spin_until(Ready ready, Meanwhile meanwhile) {
@@ -74,6 +54,19 @@ int64_t part_end(int64_t n, int64_t n_parts, int64_t i) {
 }
 
 }  // namespace
+
+void ThreadPool::Part::fetch_some() {
+  constexpr int64_t kLines = 4, kLineBytes = 64, kMost = 512 << 10;  // a part of an L2
+  const char* const place = expected.load(std::memory_order_relaxed);
+  if (place != fetched_from) {
+    fetched_from = place;
+    fetched = 0;
+  }
+  if (!place || fetched >= kMost) return;
+  for (int64_t i = 0; i < kLines; ++i, fetched += kLineBytes) {
+    __builtin_prefetch(place + fetched, 0, 2);
+  }
+}
 
 ThreadPool::ThreadPool(int n_threads) : n_threads_(n_threads) {
   REALM_CHECK(n_threads >= 1 && n_threads <= 1024, "threads must be 1 to 1024, is ", n_threads);
@@ -200,15 +193,14 @@ void ThreadPool::complete(int64_t n) {
 
 void ThreadPool::await_end() {
   const auto has_ended = [&] { return ended_.load(std::memory_order_acquire) == region_; };
-  if (spin_until(has_ended, [] {})) return;
+  if (spin_until(has_ended, [&] { parts_[0].fetch_some(); })) return;
   while (!has_ended()) ended_.wait(region_ - 1, std::memory_order_acquire);
 }
 
 // False when the pool is stopping.
-template <class Meanwhile>
-bool ThreadPool::await_news(uint32_t seen, Meanwhile meanwhile) {
+bool ThreadPool::await_news(size_t self, uint32_t seen) {
   const auto is_news = [&] { return news_.load(std::memory_order_acquire) != seen; };
-  if (!spin_until(is_news, meanwhile)) {
+  if (!spin_until(is_news, [&] { parts_[self].fetch_some(); })) {
     while (!is_news()) news_.wait(seen);
   }
   return !stopping_.load();
@@ -216,11 +208,7 @@ bool ThreadPool::await_news(uint32_t seen, Meanwhile meanwhile) {
 
 void ThreadPool::work(size_t self) {
   uint32_t seen = 0;
-  Fetch fetch;
-  const auto read_ahead = [&] {
-    fetch.some(parts_[self].expected.load(std::memory_order_relaxed));
-  };
-  while (await_news(seen, read_ahead)) {
+  while (await_news(self, seen)) {
     seen = news_.load(std::memory_order_acquire);  // before the claims: later news is not missed
     drain(self);
   }

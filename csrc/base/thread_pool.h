@@ -57,7 +57,8 @@ class ThreadPool {
   int64_t part_begin(int64_t n, int thread) const;
 
   // Memory that a thread's part of a coming region begins with: the thread asks for it while it
-  // waits. A hint that lasts until the next; any address will do, and null for none.
+  // waits, the caller too. A hint that lasts until the next; any address will do, and null for
+  // none.
   void expect(int thread, const void* memory) {
     parts_[static_cast<size_t>(thread)].expected.store(static_cast<const char*>(memory),
                                                        std::memory_order_relaxed);
@@ -84,8 +85,7 @@ class ThreadPool {
   void drop_rest();
   void complete(int64_t n);
   void await_end();
-  template <class Meanwhile>
-  bool await_news(uint32_t seen, Meanwhile meanwhile);
+  bool await_news(size_t self, uint32_t seen);
 
   const int n_threads_;
   std::vector<std::thread> threads_;
@@ -101,6 +101,11 @@ class ThreadPool {
   struct alignas(64) Part {
     std::atomic<uint64_t> unclaimed{0};  // region number << 32 | indices not claimed yet
     std::atomic<const char*> expected{nullptr};
+
+    // Of its thread alone: how much was asked for of what is expected from where.
+    const char* fetched_from = nullptr;
+    int64_t fetched = 0;
+    void fetch_some();
   };
   std::unique_ptr<Part[]> parts_;
   uint32_t region_ = 0;  // its number, of the caller alone
