@@ -33,7 +33,12 @@ class Activations {
     bool super = false, fine = false;
   };
 
+  // All rows, on the pool.
   void quantize(const PanelKernels& kernels, ThreadPool& pool, Matrix in, Needs needs);
+  // In steps: begin(), and then all rows, from any threads, each beginning at a multiple of
+  // kIntegerRows.
+  void begin(const PanelKernels& kernels, Matrix in, Needs needs);
+  void quantize_rows(const PanelKernels& kernels, int64_t begin, int64_t end);
 
   Matrix in() const { return in_; }
   // [block][row]
@@ -50,10 +55,13 @@ class Activations {
 
  private:
   int64_t n_groups() const { return (in_.rows + kIntegerRows - 1) / kIntegerRows; }
-  void quantize_block(const PanelKernels& kernels, int64_t row, int64_t block, Needs needs);
-  void quantize_group(const PanelKernels& kernels, int64_t group, int64_t block, Needs needs);
+  int64_t n_blocks() const { return (in_.cols + kBlockValues - 1) / kBlockValues; }
+  void quantize_block(const PanelKernels& kernels, int64_t row, int64_t block);
+  void quantize_group(const PanelKernels& kernels, int64_t group, int64_t block);
 
   Matrix in_;
+  Needs needs_;
+  bool has_squares_ = false;
   std::unique_ptr<ActSuper[]> super_;
   std::unique_ptr<ActFine[]> fine_;
   std::vector<Squares> squares_;

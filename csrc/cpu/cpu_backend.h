@@ -66,6 +66,9 @@ class CpuBackend final : public Backend {
   void run_reference_linear(std::span<const Product> products, Matrix in);
   void expect_what_follows(std::span<const Product> products, int64_t units);
   void multiply(std::span<const Product> products, Matrix in, OutputUse use);
+  static Activations::Needs needs_of(std::span<const Product> products);
+  // With what activations_ has.
+  void multiply_quantized(std::span<const Product> products, OutputUse use);
   void multiply_units(const Product& product, int64_t begin, int64_t end, OutputUse use);
   // Calls body(row) for every row, on the pool when there is enough to do.
   template <class Body>
@@ -79,6 +82,8 @@ class CpuBackend final : public Backend {
   // The coefficients of some rows; `out` is that of the product's first.
   void shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in, float* out);
   void shrink_all(std::span<const LoraProduct> products, Matrix in);
+  void quantize_and_shrink(std::span<const Product> products,
+                           std::span<const LoraProduct> additions, Matrix in);
   void expand_all(std::span<const LoraProduct> products);
   void expand_piece(std::span<const LoraProduct> products, size_t first, size_t end,
                     const OutputPiece& piece);

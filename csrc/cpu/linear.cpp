@@ -40,16 +40,6 @@ int64_t n_units(const PanelKernels& kernels, const Product& product) {
   return (n_panels(product) + together - 1) / together;
 }
 
-Activations::Needs needs_of(std::span<const Product> products) {
-  Activations::Needs needs;
-  for (const Product& product : products) {
-    if (is_float(product)) continue;
-    const Format& format = as_cpu(*product.weight.weight).format();
-    (has_fine_activations(panel_layout(format)) ? needs.fine : needs.super) = true;
-  }
-  return needs;
-}
-
 // Where the panels of a unit, counted over all products, begin in memory; null if in no panels.
 const void* memory_of(const PanelKernels& kernels, std::span<const Product> products,
                       int64_t unit) {
@@ -67,6 +57,16 @@ const void* memory_of(const PanelKernels& kernels, std::span<const Product> prod
 
 }  // namespace
 
+Activations::Needs CpuBackend::needs_of(std::span<const Product> products) {
+  Activations::Needs needs;
+  for (const Product& product : products) {
+    if (is_float(product)) continue;
+    const Format& format = as_cpu(*product.weight.weight).format();
+    (has_fine_activations(panel_layout(format)) ? needs.fine : needs.super) = true;
+  }
+  return needs;
+}
+
 void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
   if (activation_kind_ == ActivationKind::kF32) return run_reference_linear(products, in);
   multiply(products, in, {});
@@ -74,6 +74,10 @@ void CpuBackend::run_linear(std::span<const Product> products, Matrix in) {
 
 void CpuBackend::multiply(std::span<const Product> products, Matrix in, OutputUse use) {
   activations_.quantize(panel_kernels_, *pool_, in, needs_of(products));
+  multiply_quantized(products, use);
+}
+
+void CpuBackend::multiply_quantized(std::span<const Product> products, OutputUse use) {
   int64_t units = 0;
   for (const Product& product : products) units += n_units(panel_kernels_, product);
   expect_what_follows(products, units);

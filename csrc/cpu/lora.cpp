@@ -189,9 +189,29 @@ void CpuBackend::run_linear_with_lora(std::span<const Product> products,
     return run_add_lora(additions, in);
   }
   place_coefficients(additions);
-  shrink_all(additions, in);
+  quantize_and_shrink(products, additions, in);
   Adder adder(*this, additions);
-  multiply(products, in, {.completion = &adder});
+  multiply_quantized(products, {.completion = &adder});
+}
+
+// Both while the rows are in L2.
+void CpuBackend::quantize_and_shrink(std::span<const Product> products,
+                                     std::span<const LoraProduct> additions, Matrix in) {
+  constexpr int64_t kRowsTogether = 2 * kIntegerRows;
+  activations_.begin(panel_kernels_, in, needs_of(products));
+  pool_->run((in.rows + kRowsTogether - 1) / kRowsTogether, [&](int64_t task) {
+    if (cancelled()) return;
+    const int64_t first = task * kRowsTogether, end = std::min(first + kRowsTogether, in.rows);
+    activations_.quantize_rows(panel_kernels_, first, end);
+    for (size_t i = 0; i < additions.size(); ++i) {
+      const LoraProduct& addition = additions[i];
+      if (i > 0 && shares_down(additions[i - 1], addition)) continue;
+      const auto from = std::ranges::lower_bound(addition.rows, first);
+      const auto to = std::ranges::lower_bound(from, addition.rows.end(), end);
+      shrink(addition, from - addition.rows.begin(), to - from, in,
+             coefficients_.data() + coefficients_at_[i]);
+    }
+  });
 }
 
 void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {
