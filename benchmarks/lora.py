@@ -5,7 +5,7 @@
 MODEL is any GGUF model; `python benchmarks/synth.py tinyllama-1.1b Q4_K_M MODEL.gguf` makes one. The
 adapters are random F16 factors. Every figure is a ratio within pairs: with adapters and without, in
 turn, and the median pair counts. A row of decoding also says how its time compares with that which
-the bytes of its factors take at the bandwidth of this machine, measured beside it.
+the bytes of its factors take at the bandwidth of this machine, measured before each pair.
 """
 
 from __future__ import annotations
@@ -60,15 +60,11 @@ def prefill_seconds(model: realm_ext.Model, choice: Choice, n: int) -> float:
 
 def paired(
     base: Callable[[], float], other: Callable[[], float], repeats: int
-) -> tuple[float, float, float]:
-    """Medians: the base, the ratio of the other to it, and what the other takes more."""
+) -> tuple[float, float]:
+    """Medians: the base, and the ratio of the other to it."""
     base(), other()
     pairs = [(base(), other()) for _ in range(repeats)]
-    return (
-        statistics.median(b for b, _ in pairs),
-        statistics.median(o / b for b, o in pairs),
-        statistics.median(o - b for b, o in pairs),
-    )
+    return statistics.median(b for b, _ in pairs), statistics.median(o / b for b, o in pairs)
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -90,7 +86,6 @@ def main() -> None:
     for i in range(8):
         for label, leaves in (("all", ALL), ("qv", QV)):
             model.load_adapter(f"{label}{i}", factors(arguments.model, leaves, arguments.rank, i))
-    n, repeats = arguments.tokens, arguments.repeats
     with realm_ext.Engine(model, max_sequences=8, prefix_cache=False) as engine:
         rows: list[tuple[str, Sequence[Choice]]] = [
             ("1 request, all linear", ["all0"]),
@@ -99,27 +94,45 @@ def main() -> None:
             ("8 requests, 8 adapters, all linear", [f"all{i}" for i in range(8)]),
         ]
         for label, choices in rows:
-            none = [None] * len(choices)
-            bandwidth = _core.measure_ceilings(arguments.threads, 0.5).read_bytes_per_s
-            base, ratio, extra = paired(
-                lambda none=none: decode_seconds(engine, none, n),
-                lambda choices=choices: decode_seconds(engine, choices, n),
-                repeats,
-            )
-            n_bytes = sum(model.adapters[c].bytes for c in set(choices) if c)
-            print(
-                f"decode, {label}: {base * 1e3:.1f} ms a step, with adapters {ratio - 1:+.1%}: "
-                f"{extra * 1e3:.1f} ms, {extra * bandwidth / n_bytes:.2f} x the time of "
-                f"{n_bytes / 1e6:.1f} MB at {bandwidth / 1e9:.1f} GB/s"
-            )
+            print(decode_row(model, engine, label, choices, arguments))
     for width in (128, 512):
-        base, ratio, _ = paired(
+        base, ratio = paired(
             lambda width=width: prefill_seconds(model, None, width),
             lambda width=width: prefill_seconds(model, "all0", width),
-            repeats,
+            arguments.repeats,
         )
         print(f"prefill of {width}, all linear: {base * 1e3:.0f} ms, with adapter {ratio - 1:+.1%}")
     load_and_merge(model, arguments)
+
+
+def decode_row(
+    model: realm_ext.Model,
+    engine: realm_ext.Engine,
+    label: str,
+    choices: Sequence[Choice],
+    arguments: argparse.Namespace,
+) -> str:
+    n_bytes = sum(model.adapters[c].bytes for c in set(choices) if c)
+    bandwidths: list[float] = []
+
+    def base() -> float:
+        bandwidths.append(_core.measure_ceilings(arguments.threads, 0.3).read_bytes_per_s)
+        return decode_seconds(engine, [None] * len(choices), arguments.tokens)
+
+    base(), decode_seconds(engine, choices, arguments.tokens)
+    bandwidths.clear()
+    pairs = [
+        (base(), decode_seconds(engine, choices, arguments.tokens))
+        for _ in range(arguments.repeats)
+    ]
+    extras = [other - before for before, other in pairs]
+    times = [extra * b / n_bytes for extra, b in zip(extras, bandwidths, strict=True)]
+    return (
+        f"decode, {label}: {statistics.median(b for b, _ in pairs) * 1e3:.1f} ms a step, "
+        f"with adapters {statistics.median(o / b for b, o in pairs) - 1:+.1%}: "
+        f"{statistics.median(extras) * 1e3:.1f} ms, {statistics.median(times):.2f} x the time of "
+        f"{n_bytes / 1e6:.1f} MB at {statistics.median(bandwidths) / 1e9:.1f} GB/s"
+    )
 
 
 def load_and_merge(model: realm_ext.Model, arguments: argparse.Namespace) -> None:
