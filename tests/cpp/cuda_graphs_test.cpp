@@ -182,6 +182,33 @@ TEST(steps_with_adapters_have_the_bits_of_issued_ones_in_random_company) {
   }
 }
 
+// How many adapters of experts there are decides into how many parts choices are ordered: 4,
+// then 8.
+TEST(steps_with_as_many_adapters_of_experts_when_rounded_are_one_form_and_others_are_not) {
+  Adapted model("forward/mixtral-8-experts");
+  std::vector<std::shared_ptr<const AdapterSet>> sets;
+  for (int i = 0; i < 7; ++i)
+    sets.push_back(model.load(concat("adapter ", i), "lora/mixtral-experts",
+                              0.2f + 0.2f * static_cast<float>(i)));
+  Twins twins(*model);
+  std::vector<Part> parts;
+  for (size_t s = 0; s < 8; ++s) parts.push_back({s, 1});
+  const auto run = [&](size_t n_adapters) {
+    std::vector<const AdapterSet*> worn(parts.size());
+    for (size_t i = 0; i < n_adapters; ++i) worn[i] = sets[i].get();
+    twins.adapt(worn);
+    for (int i = 0; i < 2; ++i) twins.step(parts, "with adapters of experts");
+    return model.count("steps captured");
+  };
+  EXPECT_EQ(run(4), 1u);
+  EXPECT_EQ(run(3), 2u);  // as many tables, rounded, but half the parts
+  EXPECT_EQ(run(5), 3u);
+  EXPECT_EQ(run(7), 3u);
+  EXPECT_EQ(run(4), 3u);
+  EXPECT_EQ(model.count("graphs dropped"), 0u);
+  EXPECT_EQ(model.count("captures failed"), 0u);
+}
+
 TEST(adapters_that_replace_weights_are_one_form_on_the_same_rows_alone) {
   Adapted model("forward/gpt2");
   auto saved = model.load("saved", "lora/gpt2-saved", 1.0f);
