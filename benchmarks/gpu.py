@@ -1,7 +1,8 @@
 """Everything to do when a machine with a GPU is at hand: CUDA, or on a Mac Metal.
 
     python benchmarks/gpu.py --stage build     extension, suites and programs for the card that is here
-    python benchmarks/gpu.py --stage check     suites and oracles on the card, compute-sanitizer
+    python benchmarks/gpu.py --stage check     suites and oracles on the card
+    python benchmarks/gpu.py --stage sanitize  kernels under compute-sanitizer
     python benchmarks/gpu.py --stage kernels   each kernel, and torch's beside it where torch is
     python benchmarks/gpu.py --stage models    a model of 8B: decoding, adapters, speculation, determinism
     python benchmarks/gpu.py                   all of it
@@ -32,7 +33,7 @@ import gpu_checks
 import gpu_targets
 
 HERE = Path(__file__).parent
-STAGES = ["build", "check", "kernels", "models"]
+STAGES = ["build", "check", "kernels", "models", "sanitize"]
 Results = dict[str, float | str]
 Records = list[dict[str, float | str]]
 
@@ -95,10 +96,13 @@ class Run:
 
     def check(self) -> Results:
         """Suites and oracles."""
-        package = None if self.installed else gpu_build.package()
-        checks = gpu_checks.Checks(self.device, self.tiny, self.folder, package, tell)
-        checks.deadline = self.deadline
-        return checks.run()
+        return self._checks().run()
+
+    def sanitize(self) -> Results:
+        """Findings of compute-sanitizer."""
+        if self.tiny or self.device != "cuda":
+            return {"sanitizer_errors": "on a CUDA card only"}
+        return self._checks().sanitize()
 
     def kernels(self) -> Results:
         """Single kernels, beside torch's."""
@@ -133,6 +137,12 @@ class Run:
         if ended:
             found["one_sequence"] = found.get("one_sequence", ended)
         return found
+
+    def _checks(self) -> gpu_checks.Checks:
+        package = None if self.installed else gpu_build.package()
+        checks = gpu_checks.Checks(self.device, self.tiny, self.folder, package, tell)
+        checks.deadline = self.deadline
+        return checks
 
     def _left(self) -> float:
         """Seconds."""

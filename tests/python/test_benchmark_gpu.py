@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,7 +41,8 @@ def test_every_stage_runs_without_a_card_and_fills_the_table(tmp_path, cpp_build
         "speculation", "deterministic_many",
     ):  # fmt: skip
         assert isinstance(found[key], float), key
-    assert found["failed_oracles"] == 0
+    for key in ("failed_oracles", "greedy_failed", "batches_failed"):
+        assert found[key] == 0
     assert "| 8B Q4_K_M, one sequence | tokens/s | at least 250 |" in done.stdout
     assert (tmp_path / "out" / "table.md").read_text().strip() in done.stdout
 
@@ -132,6 +134,86 @@ def test_what_pytest_says_becomes_a_number_or_a_place_to_look(
     (tmp_path / "x.log").write_text(f"1 failed words before\n{text}\n")
     monkeypatch.setattr(checks, "_log", lambda *arguments, **more: status)
     assert checks.pytest("x", [], 1) == expected
+
+
+def checks_of(folder, tmp_path, monkeypatch) -> gpu_checks.Checks:
+    """Over programs in `folder`."""
+    monkeypatch.setattr(gpu_build, "FOLDER", folder)
+    (folder / "tests").mkdir()
+    return gpu_checks.Checks("cuda", False, tmp_path, None, print)
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+REPORT = """<testsuites><testsuite>
+<testcase name="test_greedy_tokens_are_the_oracles[llama]"/>
+<testcase name="test_greedy_tokens_are_the_oracles[gpt2]"><failure message="no"/></testcase>
+<testcase name="test_a_deterministic_answer_has_the_same_bits_alone[phi3]"><skipped/></testcase>
+<testcase name="test_logits_of_the_corners_are_near_the_oracles[x]"><failure message="no"/></testcase>
+{more}</testsuite></testsuites>"""
+
+
+def test_answers_that_are_not_the_oracles_are_counted_and_none_is_not_right(tmp_path):
+    checks = gpu_checks.Checks("cuda", False, tmp_path, None, print)
+    unknown = {"greedy_failed": "see oracles.log", "batches_failed": "see oracles.log"}
+    assert checks.asked() == unknown
+    report = tmp_path / "oracles.xml"
+    report.write_text(REPORT.format(more=""))
+    assert checks.asked() == {"greedy_failed": 1.0, "batches_failed": "see oracles.log"}
+    name = f"{gpu_checks.ASKED['batches_failed']}_alone_and_in_50_random_batches[q]"
+    report.write_text(REPORT.format(more=f'<testcase name="{name}"/>'))
+    assert checks.asked() == {"greedy_failed": 1.0, "batches_failed": 0.0}
+
+
+def test_tests_that_have_a_line_of_their_own_are_there():
+    text = (ROOT / "tests" / "python" / "test_device.py").read_text()
+    for name in gpu_checks.ASKED.values():
+        assert f"def {name}" in text
+
+
+def test_what_the_wrappers_of_a_card_give_is_recorded_and_counted(tmp_path, monkeypatch):
+    checks = checks_of(tmp_path, tmp_path, monkeypatch)
+    suite = tmp_path / "tests" / "cuda_wrappers_test"
+    (tmp_path / "wrappers.txt").write_text("of another run")
+    program(suite, "exit 1")
+    assert checks.record_wrappers() == "see record.log"
+    assert not (tmp_path / "wrappers.txt").exists()
+    differ = 'echo "x.cpp:1: failed: multiply_add_f16: 3 of 256 words differ from those"'
+    program(suite, f'echo words > "$REALM_RECORD"\n{differ}\necho "2 tests, 1 failures"\nexit 1')
+    assert checks.record_wrappers() == 1
+    assert (tmp_path / "wrappers.txt").read_text() == "words\n"
+    program(suite, 'echo words > "$REALM_RECORD"; echo "2 tests, 0 failures"')
+    assert checks.record_wrappers() == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "expected"),
+    [
+        ("ERROR SUMMARY: 0 errors", 0, 0.0),
+        ("ERROR SUMMARY: 2 errors", 1, 2.0 * 2 * len(gpu_checks.SANITIZED)),
+        ("ERROR SUMMARY: 0 errors", 1, "gave no clean run: see memcheck_cuda_wrappers_test_.log"),
+        ("Device not supported", 1, "gave no clean run: see memcheck_cuda_wrappers_test_.log"),
+    ],
+)
+def test_findings_are_of_runs_that_ended_well(tmp_path, monkeypatch, said, status, expected):
+    program(tmp_path / "compute-sanitizer", f'echo "========= {said}"; exit {status}')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    checks = checks_of(tmp_path, tmp_path, monkeypatch)
+    found = checks.sanitize()
+    assert found == {"sanitizer_errors": expected}
+    assert bool(gpu_targets.missed(found, checks_alone=False)) == (expected != 0)
+
+
+def test_what_the_sanitizer_is_to_run_is_there():
+    for suite, chosen in gpu_checks.SANITIZED:
+        assert suite in gpu_build.suites("cuda")
+        cpp = ROOT / "tests" / "cpp"
+        shared = cpp / f"{suite.removesuffix('_test').replace('cuda_', 'gpu_')}.inc"
+        texts = [path.read_text() for path in (cpp / f"{suite}.cpp", shared) if path.exists()]
+        assert any(re.search(rf"^TEST\(\w*{chosen}", text, re.MULTILINE) for text in texts)
 
 
 def test_the_build_names_the_device_and_its_suites_alone():
