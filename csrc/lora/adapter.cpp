@@ -66,8 +66,13 @@ uint64_t Factor::bytes() const {
 }
 
 void Factor::read_row(int64_t row, float* out) const {
-  const auto n = static_cast<size_t>(cols_);
-  const std::byte* in = data_.get() + static_cast<uint64_t>(row * cols_) * element_bytes(dtype_);
+  read(row, 0, cols_, out);
+}
+
+void Factor::read(int64_t row, int64_t first_col, int64_t n_cols, float* out) const {
+  const auto n = static_cast<size_t>(n_cols);
+  const std::byte* in =
+      data_.get() + static_cast<uint64_t>(row * cols_ + first_col) * element_bytes(dtype_);
   if (dtype_ == DType::kF32) {
     std::memcpy(out, in, n * sizeof(float));
     return;

@@ -34,8 +34,9 @@ class Factor {
   uint64_t bytes() const;
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
-  // Row `row` widened to f32, exactly.
+  // Row `row`, or some columns of it, widened to f32, exactly.
   void read_row(int64_t row, float* out) const;
+  void read(int64_t row, int64_t first_col, int64_t n_cols, float* out) const;
 
  private:
   DType dtype_ = DType::kF32;

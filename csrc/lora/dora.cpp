@@ -9,8 +9,17 @@ namespace realm::lora {
 
 namespace {
 
-void add_scaled(float* out, const float* in, float factor, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] += factor * in[i];
+// So many rows of a factor are added at a time, in their order: a row of the output is read and
+// written once for all of them.
+constexpr int64_t kRanksTogether = 4;
+
+template <int64_t kRanks>
+void add_scaled(float* out, const float* in, const float* factors, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    float sum = out[i];
+    for (int64_t j = 0; j < kRanks; ++j) sum += factors[j] * in[j * n + i];
+    out[i] = sum;
+  }
 }
 
 }  // namespace
@@ -18,25 +27,29 @@ void add_scaled(float* out, const float* in, float factor, int64_t n) {
 void add_product(const Delta& delta, bool is_embedding, int64_t first_row, int64_t n_rows,
                  float factor, float* rows) {
   const int64_t r = delta.rank, cols = delta.right.cols();
-  // coefficients[j][i] of the rows first_row + i
-  std::vector<float> right(static_cast<size_t>(cols)),
-      left(static_cast<size_t>(std::max(delta.left.cols(), r)));
+  // coefficients[i][j] of the rows first_row + i
   std::vector<float> coefficients(static_cast<size_t>(r * n_rows));
-  for (int64_t j = 0; j < (is_embedding ? n_rows : r); ++j) {
-    delta.left.read_row(is_embedding ? first_row + j : j, left.data());
-    for (int64_t i = 0; i < (is_embedding ? r : n_rows); ++i) {
-      const int64_t at = is_embedding ? i * n_rows + j : j * n_rows + i;
-      coefficients[static_cast<size_t>(at)] =
-          left[static_cast<size_t>(is_embedding ? i : first_row + i)];
+  std::vector<float> left(static_cast<size_t>(is_embedding ? 0 : n_rows));
+  for (int64_t i = 0; is_embedding && i < n_rows; ++i) {
+    delta.left.read_row(first_row + i, coefficients.data() + i * r);
+  }
+  for (int64_t j = 0; !is_embedding && j < r; ++j) {
+    delta.left.read(j, first_row, n_rows, left.data());
+    for (int64_t i = 0; i < n_rows; ++i) {
+      coefficients[static_cast<size_t>(i * r + j)] = left[static_cast<size_t>(i)];
     }
   }
   const float scale = factor * delta.scale;
-  for (int64_t j = 0; j < r; ++j) {
-    delta.right.read_row(j, right.data());
+  for (float& coefficient : coefficients) coefficient = scale * coefficient;
+  std::vector<float> right(static_cast<size_t>(kRanksTogether * cols));
+  for (int64_t j = 0; j < r;) {
+    const int64_t n = r - j < kRanksTogether ? 1 : kRanksTogether;
+    for (int64_t k = 0; k < n; ++k) delta.right.read_row(j + k, right.data() + k * cols);
+    const auto add = n == 1 ? add_scaled<1> : add_scaled<kRanksTogether>;
     for (int64_t i = 0; i < n_rows; ++i) {
-      add_scaled(rows + i * cols, right.data(),
-                 scale * coefficients[static_cast<size_t>(j * n_rows + i)], cols);
+      add(rows + i * cols, right.data(), coefficients.data() + i * r + j, cols);
     }
+    j += n;
   }
 }
 
