@@ -132,7 +132,7 @@ def adapters(model: Model, models: Models) -> Results:
             def seconds(choices: list[lora.Choice], engine: Engine = engine) -> float:
                 return lora.decode_seconds(engine, choices, models.tokens)
 
-            _, found[label], _ = lora.paired(
+            _, found[label] = lora.paired(
                 lambda seconds=seconds: seconds([None] * models.many),
                 lambda seconds=seconds, names=names: seconds(names),
                 models.rounds,
