@@ -153,10 +153,14 @@ TEST(a_region_allocates_nothing) {
 TEST(an_idle_pool_uses_no_cpu) {
   ThreadPool pool(3);
   pool.run(8, [](int64_t) {});
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  const double before = cpu_ms();
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  EXPECT(cpu_ms() - before < 2);
+  bool is_idle = false;
+  for (int window = 0; window < 5 && !is_idle; ++window) {  // a busy machine lets them sleep late
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const double before = cpu_ms();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    is_idle = cpu_ms() - before < 2;
+  }
+  EXPECT(is_idle);
 }
 
 TEST(a_pool_wakes_up_from_every_length_of_sleep) {
