@@ -61,13 +61,7 @@ const PanelTable& amx_panel_table() {
 
 const PanelTable& panel_table_of(CpuLevel level) {
   switch (level) {
-    REALM_PANEL_TABLE(kBaseline, baseline)
-    REALM_PANEL_TABLE(kAvx2, avx2)
-    REALM_PANEL_TABLE(kAvx512, avx512)
-    REALM_PANEL_TABLE(kAvx512Vnni, avx512vnni)
-    REALM_PANEL_TABLE(kNeon, neon)
-    REALM_PANEL_TABLE(kDotprod, dotprod)
-    REALM_PANEL_TABLE(kI8mm, i8mm)
+    REALM_EACH_LEVEL(REALM_PANEL_TABLE)
     case CpuLevel::kAmx:
       return amx_panel_table();
   }

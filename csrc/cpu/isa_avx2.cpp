@@ -15,7 +15,7 @@
 
 namespace realm::cpu {
 namespace level_avx2 {
-#include "cpu/vec16.h"
+#include "base/vec16.h"
 // The kernels are written in what vec16.h defines.
 #include "cpu/kernels.inc"
 }  // namespace level_avx2

@@ -5,7 +5,7 @@
 #include "cpu/kv_layout.h"
 
 #define REALM_ISA_NAME "baseline"
-#define REALM_ISA_BASELINE
+#define REALM_IS_BASELINE
 #define INLINE static inline __attribute__((always_inline))
 #define CALLED static __attribute__((noinline))  // sixteen libm calls, once for all
 #define METHOD inline __attribute__((always_inline))
@@ -13,7 +13,7 @@
 
 namespace realm::cpu {
 namespace level_baseline {
-#include "cpu/vec16.h"
+#include "base/vec16.h"
 // The kernels are written in what vec16.h defines.
 #include "cpu/kernels.inc"
 }  // namespace level_baseline

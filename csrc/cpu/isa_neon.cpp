@@ -8,7 +8,7 @@
 
 #include "cpu/kv_layout.h"
 
-#define REALM_ISA_NEON
+#define REALM_IS_NEON
 #define REALM_ISA_NAME "neon"
 #define INLINE static inline __attribute__((always_inline))
 #define METHOD inline __attribute__((always_inline))
@@ -16,7 +16,7 @@
 
 namespace realm::cpu {
 namespace level_neon {
-#include "cpu/vec16.h"
+#include "base/vec16.h"
 // The kernels are written in what vec16.h defines.
 #include "cpu/kernels.inc"
 }  // namespace level_neon

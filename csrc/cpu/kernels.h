@@ -1,8 +1,8 @@
 // The CPU's inner loops behind one table of function pointers, one table per instruction set. All
-// tables give the same bits for the same input (cpu/vec16.h says why). Functions are pure over the
+// tables give the same bits for the same input (base/vec16.h says why). Functions are pure over the
 // caller's memory; lengths are in elements and need no multiple of 16. Thread-safe. This header is
 // seen by units compiled for wide instructions: it includes nothing of the C++ library and defines
-// no inline function (cpu/vec16.h).
+// no inline function (base/vec16.h).
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
 // Loops that do one thing as fast as a CPU level can: multiply small integers, multiply floats,
 // read memory. What cpu/ceilings.cpp times. Pure over the caller's memory; thread-safe. Seen by a
-// unit that uses wide instructions: no header of the C++ library here (cpu/vec16.h says why).
+// unit that uses wide instructions: no header of the C++ library here (base/vec16.h says why).
 #pragma once
 
 #include <stdint.h>

@@ -18,11 +18,10 @@ constexpr uint64_t kCopyBytes = uint64_t{1} << 20;
 
 void check_encodable(const Rewrite& rewrite, const Format& to, std::span<const float> values,
                      uint64_t first_value) {
-  const auto bad = std::ranges::find_if(values, [&](float x) { return !is_encodable(to, x); });
-  if (bad == values.end()) return;
-  fail(ErrorCode::kFormat, "tensor ", quoted(rewrite.name), ": value #",
-       first_value + static_cast<uint64_t>(bad - values.begin()), " is ", *bad, ", which ", to.name,
-       " cannot hold");
+  const uint64_t bad = first_unencodable(to, values.data(), values.size());
+  if (bad == values.size()) return;
+  fail(ErrorCode::kFormat, "tensor ", quoted(rewrite.name), ": value #", first_value + bad, " is ",
+       values[bad], ", which ", to.name, " cannot hold");
 }
 
 struct Sums {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <tuple>
 
-#include "base/half.h"
+#include "base/float_rows.h"
 #include "base/thread_pool.h"
 
 namespace realm::lora {
@@ -78,9 +78,7 @@ void Factor::read(int64_t row, int64_t first_col, int64_t n_cols, float* out) co
     return;
   }
   const auto* halves = reinterpret_cast<const uint16_t*>(in);
-  for (size_t i = 0; i < n; ++i) {
-    out[i] = dtype_ == DType::kF16 ? f16_to_f32(halves[i]) : bf16_to_f32(halves[i]);
-  }
+  (dtype_ == DType::kF16 ? float_rows().widen_f16 : float_rows().widen_bf16)(halves, out, n_cols);
 }
 
 std::shared_ptr<const Adapter> Adapter::without_values() const {

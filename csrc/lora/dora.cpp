@@ -4,23 +4,15 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/float_rows.h"
 
 namespace realm::lora {
 
 namespace {
 
-// So many rows of a factor are added at a time, in their order: a row of the output is read and
-// written once for all of them.
-constexpr int64_t kRanksTogether = 4;
-
-template <int64_t kRanks>
-void add_scaled(float* out, const float* in, const float* factors, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    float sum = out[i];
-    for (int64_t j = 0; j < kRanks; ++j) sum += factors[j] * in[j * n + i];
-    out[i] = sum;
-  }
-}
+// So many columns are added at a time: what they take of the right factor stays in a near cache
+// while every row of the output meets it.
+constexpr int64_t kColumnsTogether = 256;
 
 }  // namespace
 
@@ -41,15 +33,14 @@ void add_product(const Delta& delta, bool is_embedding, int64_t first_row, int64
   }
   const float scale = factor * delta.scale;
   for (float& coefficient : coefficients) coefficient = scale * coefficient;
-  std::vector<float> right(static_cast<size_t>(kRanksTogether * cols));
-  for (int64_t j = 0; j < r;) {
-    const int64_t n = r - j < kRanksTogether ? 1 : kRanksTogether;
-    for (int64_t k = 0; k < n; ++k) delta.right.read_row(j + k, right.data() + k * cols);
-    const auto add = n == 1 ? add_scaled<1> : add_scaled<kRanksTogether>;
+  std::vector<float> right(static_cast<size_t>(r * std::min(kColumnsTogether, cols)));
+  for (int64_t first = 0; first < cols; first += kColumnsTogether) {
+    const int64_t n = std::min(kColumnsTogether, cols - first);
+    for (int64_t j = 0; j < r; ++j) delta.right.read(j, first, n, right.data() + j * n);
     for (int64_t i = 0; i < n_rows; ++i) {
-      add(rows + i * cols, right.data(), coefficients.data() + i * r + j, cols);
+      float_rows().add_scaled(rows + i * cols + first, right.data(), coefficients.data() + i * r,
+                              static_cast<int>(r), n);
     }
-    j += n;
   }
 }
 

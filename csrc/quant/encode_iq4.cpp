@@ -38,7 +38,32 @@ class CodebookGrid {
     }
   }
 
-  float nearest(float y) const { return level_[cell_of(y)]; }
+  void sum_levels(const float* x, int n, const Candidates& inverse, Candidates& xq,
+                  Candidates& qq) const {
+    xq = qq = {};
+    for (int i = 0; i < n; ++i) {
+      for (size_t c = 0; c < kCandidates; ++c) {
+        const float q = level_[cell_of(x[i] * inverse[c])];
+        xq[c] += x[i] * q;
+        qq[c] += q * q;
+      }
+    }
+  }
+
+  size_t least_error(const float* x, int n, const Candidates& scale) const {
+    Candidates inverse, errors{};
+    for (size_t c = 0; c < kCandidates; ++c) inverse[c] = 1 / scale[c];
+    for (int i = 0; i < n; ++i) {
+      for (size_t c = 0; c < kCandidates; ++c) {
+        const float y = x[i] * inverse[c];
+        const float error = level_[cell_of(y)] - y;  // in steps of the scale
+        errors[c] += error * error;
+      }
+    }
+    for (size_t c = 0; c < kCandidates; ++c) errors[c] *= scale[c] * scale[c];
+    return static_cast<size_t>(std::min_element(errors.begin(), errors.end()) - errors.begin());
+  }
+
   uint8_t quant(float y) const { return quant_[cell_of(y)]; }
 
  private:

@@ -2,8 +2,9 @@
 // IQ4_NL, which has one sub-block and no integer scale. Their grids are lopsided (-4 .. 3), so the
 // sign of a scale matters.
 //
-// A Grid gives nearest(y), the level nearest to y, and peak_levels: the levels at which the
-// candidates of fit_scale put the value of largest magnitude. Private to quant/encode_*.cpp.
+// A Grid gives peak_levels, the levels at which the candidates of fit_scale put the value of
+// largest magnitude, and the loops sum_levels and least_error of quant/search_loops.h over its
+// levels. Private to quant/encode_*.cpp.
 #pragma once
 
 #include "quant/encode_block.h"
@@ -26,6 +27,14 @@ struct SymmetricGrid : UniformGrid {
   constexpr SymmetricGrid(float low, float high) : UniformGrid{low, high}, peak_levels{} {
     for (size_t c = 0; c < kCandidates; ++c) peak_levels[c] = peak_level(low, c, kCandidates);
   }
+
+  void sum_levels(const float* x, int n, const Candidates& inverse, Candidates& xq,
+                  Candidates& qq) const {
+    search_loops().sum_levels(*this, x, n, inverse.data(), xq.data(), qq.data());
+  }
+  size_t least_error(const float* x, int n, const Candidates& scale) const {
+    return static_cast<size_t>(search_loops().least_error(*this, x, n, scale.data()));
+  }
 };
 
 // The scale that fits x[0 .. kCount) best of those that the candidates lead to, 0 for negligible
@@ -36,15 +45,9 @@ float fit_scale(const Grid& grid, const float* x) {
   const auto [min, max] = extremes<kCount>(x);
   const float peak = max >= -min ? max : min;
   if (std::fabs(peak) < kNegligible) return 0;
-  Candidates inverse, xq{}, qq{};
+  Candidates inverse, xq, qq;
   for (size_t c = 0; c < kCandidates; ++c) inverse[c] = grid.peak_levels[c] / peak;
-  for (int i = 0; i < kCount; ++i) {
-    for (size_t c = 0; c < kCandidates; ++c) {
-      const float q = grid.nearest(x[i] * inverse[c]);
-      xq[c] += x[i] * q;
-      qq[c] += q * q;
-    }
-  }
+  grid.sum_levels(x, kCount, inverse, xq, qq);
   Candidates gain;  // the peak has a nonzero quant, so qq is not 0
   for (size_t c = 0; c < kCandidates; ++c) gain[c] = xq[c] * xq[c] / qq[c];
   // Where rounding alone would decide, as in constant blocks, the end of the grid is best: a half
@@ -78,8 +81,7 @@ ScaleCode<kSubs> settle_scales(const Grid& grid, const float* x, float d, int lo
       integer[c] = kept != 0 ? kept : 1;
       scale[c] = d * integer[c];
     }
-    const auto errors = squared_errors<kSub>(grid, x + j * kSub, scale, Candidates{});
-    code.scale[j] = static_cast<int>(integer[index_of_least(errors)]);
+    code.scale[j] = static_cast<int>(integer[grid.least_error(x + j * kSub, kSub, scale)]);
   }
   return code;
 }

@@ -4,9 +4,8 @@
 // the integers near its fit that have the least error as a decoder will see it. The criterion is
 // the plain sum of squared errors.
 //
-// Every search here tries kCandidates scales side by side: value after value, the inner loop runs
-// over the candidates. Sums then need no reordering, so compilers vectorise them under strict float
-// rules and every machine gets the same bytes.
+// The loops over candidates are compiled per CPU level (quant/search_loops.h); all give the same
+// bytes.
 //
 // Private to quant/encode_*.cpp; pure functions over the caller's memory.
 #pragma once
@@ -17,14 +16,20 @@
 #include <cstddef>
 #include <limits>
 
+#include "base/cpu_features.h"
 #include "base/half.h"
+#include "quant/search_loops.h"
 
 namespace realm::search {
 
 constexpr int kSuperBlock = 256;
 
-constexpr size_t kCandidates = 16;
 using Candidates = std::array<float, kCandidates>;
+
+// The loops of the CPU level that active_cpu_level() gave when first asked.
+const SearchLoops& search_loops();
+// Those of a level that supported_cpu_levels() lists.
+const SearchLoops& search_loops_for(CpuLevel level);
 
 // Half of the smallest step that a half-precision scale of 2^-24 can express: values whose spread
 // is below it are best encoded with scale 0, which also keeps every inverse here finite.
@@ -34,10 +39,7 @@ constexpr float kNegligible = 0x1p-25f;
 // 32), and 256 squares of it still have a float sum.
 constexpr float kReach = 0x1p29f;
 
-// The integers lo .. hi as levels of a quant.
-struct UniformGrid {
-  float lo, hi;
-
+struct UniformGrid : LevelRange {
   // Nearest level to y, ties to even. Adding 1.5 * 2^23 makes the adder round to integers, without
   // a conversion that out-of-range values would make undefined and that SSE2 has no instruction
   // for.
@@ -65,28 +67,6 @@ inline float storable_scale(float scale) {
 
 inline void copy_within_reach(const float* x, float sign, float* out) {
   for (int i = 0; i < kSuperBlock; ++i) out[i] = sign * std::clamp(x[i], -kReach, kReach);
-}
-
-// Squared errors of x[0 .. kCount) under scale[c] * q - min[c], scale[c] != 0, with the best quants
-// for each c.
-template <int kCount, class Grid>
-Candidates squared_errors(const Grid& grid, const float* x, const Candidates& scale,
-                          const Candidates& min) {
-  Candidates inverse, errors{};
-  for (size_t c = 0; c < kCandidates; ++c) inverse[c] = 1 / scale[c];
-  for (int i = 0; i < kCount; ++i) {
-    for (size_t c = 0; c < kCandidates; ++c) {
-      const float y = (x[i] + min[c]) * inverse[c];
-      const float error = grid.nearest(y) - y;  // in steps of the scale
-      errors[c] += error * error;
-    }
-  }
-  for (size_t c = 0; c < kCandidates; ++c) errors[c] *= scale[c] * scale[c];
-  return errors;
-}
-
-inline size_t index_of_least(const Candidates& values) {
-  return static_cast<size_t>(std::min_element(values.begin(), values.end()) - values.begin());
 }
 
 inline size_t index_of_greatest(const Candidates& values) {

@@ -14,6 +14,8 @@ namespace realm {
 
 namespace {
 
+constexpr float kLargestHalf = 65504.0f;
+
 template <class Block, uint32_t kElements>
 void decode_blocks(const std::byte* blocks, float* out, uint64_t n_blocks) {
   for (uint64_t i = 0; i < n_blocks; ++i) {
@@ -75,13 +77,6 @@ uint64_t whole_blocks(const Format& format, uint64_t elements) {
   return elements / format.block_elements;
 }
 
-void check_encodable(const Format& format, const float* in, uint64_t elements) {
-  const float* end = in + elements;
-  const float* bad =
-      std::find_if(in, end, [&](float value) { return !is_encodable(format, value); });
-  REALM_CHECK(bad == end, "cannot encode value ", bad - in, " as ", format.name, ": it is ", *bad);
-}
-
 }  // namespace
 
 std::span<const Format> all_formats() {
@@ -125,16 +120,33 @@ void decode(const Format& format, const std::byte* blocks, float* out, uint64_t 
 }
 
 bool is_encodable(const Format& format, float value) {
-  constexpr float kLargestHalf = 65504.0f, kRoundsToInfinity = 65520.0f;
+  constexpr float kRoundsToInfinity = 65520.0f;
   if (format.block_elements > 1) return std::abs(value) <= kLargestHalf;  // false for NaN
   return format.dtype != DType::kF16 || !std::isfinite(value) ||
          std::abs(value) < kRoundsToInfinity;
 }
 
+uint64_t first_unencodable(const Format& format, const float* values, uint64_t n) {
+  constexpr uint64_t kRun = 64;  // whole runs within every format's reach are passed without a look
+  uint64_t i = 0;
+  while (i < n) {
+    bool beyond = false;
+    const uint64_t end = std::min(i + kRun, n);
+    for (uint64_t j = i; j < end; ++j) beyond |= !(std::abs(values[j]) <= kLargestHalf);
+    for (; beyond && i < end; ++i) {
+      if (!is_encodable(format, values[i])) return i;
+    }
+    i = end;
+  }
+  return n;
+}
+
 void encode(const Format& format, const float* in, std::byte* blocks, uint64_t elements) {
   REALM_CHECK(format.encode != nullptr, "weight format ", format.name, " is read, not written");
   const uint64_t n_blocks = whole_blocks(format, elements);
-  check_encodable(format, in, elements);
+  const uint64_t bad = first_unencodable(format, in, elements);
+  REALM_CHECK(bad == elements, "cannot encode value ", bad, " as ", format.name, ": it is ",
+              in[bad]);
   format.encode(in, blocks, n_blocks);
 }
 

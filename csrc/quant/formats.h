@@ -57,6 +57,8 @@ void decode(const Format& format, const std::byte* blocks, float* out, uint64_t 
 // largest, and for NaN and infinity, there is none. Plain floats carry what they can and F16 no
 // finite value that would become infinite.
 bool is_encodable(const Format& format, float value);
+// The first of `n` values that is not encodable, n if all are.
+uint64_t first_unencodable(const Format& format, const float* values, uint64_t n);
 
 // Encodes `elements` values. Throws kInvalidRequest if the format has no encoder, the count is not
 // whole blocks, or a value is not encodable.

@@ -6,7 +6,7 @@
 //
 // The unit's registers and instructions have no intrinsics that templates can name (GCC 12), so
 // they are written out.
-#include "cpu/panels/level.h"
+#include "base/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
 #include "quant/codebooks.h"

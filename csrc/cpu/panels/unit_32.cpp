@@ -1,5 +1,5 @@
 // Kernels of the formats with blocks of 32 values, at one CPU level.
-#include "cpu/panels/level.h"
+#include "base/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
 #include "quant/codebooks.h"

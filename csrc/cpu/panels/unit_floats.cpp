@@ -1,5 +1,5 @@
 // Products with weights that are floats, at one CPU level.
-#include "cpu/panels/level.h"
+#include "base/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
 #if defined(REALM_IS_BASELINE)

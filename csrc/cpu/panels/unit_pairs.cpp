@@ -5,7 +5,7 @@
 // weights; two such vectors of dots pack into one of 16 bits, which one instruction multiplies with
 // both scales and adds up: two operations for four. The sums are the arithmetic's
 // (docs/numerics.md) as long as IntegerSlab's squares say so.
-#include "cpu/panels/level.h"
+#include "base/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
 #include "quant/codebooks.h"

@@ -1,5 +1,5 @@
 // Quantization of activations, and the tiles over unpacked slabs, at one CPU level.
-#include "cpu/panels/level.h"
+#include "base/level.h"
 #include "cpu/panels/operands.h"
 #include "cpu/panels/units.h"
 #if defined(REALM_IS_BASELINE)

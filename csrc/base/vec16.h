@@ -1,13 +1,13 @@
 // Sixteen floats, and the few operations on them that kernels are written in. One kernel text is
-// compiled once per instruction set (cpu/isa_*.cpp); this file is the only place where the
-// instruction sets differ, so every level does the same IEEE operations in the same order and gives
-// the same bits.
+// compiled once per instruction set (cpu/isa_*.cpp, quant/unit_*.cpp); this file is the only place
+// where the instruction sets differ, so every level does the same IEEE operations in the same order
+// and gives the same bits.
 //
 // Included inside the namespace of a level, after its intrinsics header. No standard C++ headers
 // here or above: an inline function of theirs, compiled with wide instructions, could be the copy
 // that the linker keeps for all.
 
-#if defined(__AVX512F__) && !defined(REALM_ISA_BASELINE)
+#if defined(__AVX512F__) && !defined(REALM_IS_BASELINE)
 
 struct Vec16 {
   __m512 v;
@@ -78,7 +78,7 @@ INLINE Vec16 load_i8(const signed char* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))};
 }
 
-#elif defined(__AVX2__) && !defined(REALM_ISA_BASELINE)
+#elif defined(__AVX2__) && !defined(REALM_IS_BASELINE)
 
 struct Vec16 {
   __m256 lo, hi;
@@ -159,7 +159,7 @@ INLINE Vec16 load_i8(const signed char* p) {
   return {widen_i8_half(p), widen_i8_half(p + 8)};
 }
 
-#elif defined(__ARM_NEON) && defined(REALM_ISA_NEON)
+#elif defined(__ARM_NEON) && defined(REALM_IS_NEON)
 
 struct Vec16 {
   float32x4_t q[4];
@@ -246,17 +246,25 @@ INLINE Vec16 load_i8(const signed char* p) {
 }
 #undef REALM_EACH_QUARTER
 
-#else  // the baseline: the compiler's own vectors; a missing FMA is a correctly rounded call
+#else  // the baseline: the compiler's own vectors of four; a missing FMA is a correctly rounded
+       // call
 
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int LaneBits __attribute__((vector_size(64)));
+typedef float Quarter __attribute__((vector_size(16)));
+typedef int QuarterBits __attribute__((vector_size(16)));
 struct Vec16 {
-  Lanes v;
+  Quarter q[4];
 };
-#define REALM_EACH_LANE(expression)                   \
-  Vec16 r;                                            \
-  for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
+#define REALM_EACH_QUARTER(expression)             \
+  Vec16 r;                                         \
+  for (int i = 0; i < 4; ++i) r.q[i] = expression; \
   return r
+#define REALM_EACH_LANE(expression)                              \
+  Vec16 r;                                                       \
+  for (int i = 0; i < 16; ++i) r.q[i / 4][i % 4] = (expression); \
+  return r
+INLINE float at(const Vec16& a, int i) {
+  return a.q[i / 4][i % 4];
+}
 INLINE Vec16 load(const float* p) {
   Vec16 r;
   __builtin_memcpy(&r, p, sizeof r);
@@ -266,45 +274,48 @@ INLINE void store(float* p, Vec16 a) {
   __builtin_memcpy(p, &a, sizeof a);
 }
 INLINE Vec16 splat(float x) {
-  return {x - (Lanes){}};  // x - 0 is x, also for zeros and NaN
+  REALM_EACH_QUARTER(x - (Quarter){});  // x - 0 is x, also for zeros and NaN
 }
 INLINE Vec16 operator+(Vec16 a, Vec16 b) {
-  return {a.v + b.v};
+  REALM_EACH_QUARTER(a.q[i] + b.q[i]);
 }
 INLINE Vec16 operator-(Vec16 a, Vec16 b) {
-  return {a.v - b.v};
+  REALM_EACH_QUARTER(a.q[i] - b.q[i]);
 }
 INLINE Vec16 operator*(Vec16 a, Vec16 b) {
-  return {a.v * b.v};
+  REALM_EACH_QUARTER(a.q[i] * b.q[i]);
 }
 INLINE Vec16 operator/(Vec16 a, Vec16 b) {
-  return {a.v / b.v};
+  REALM_EACH_QUARTER(a.q[i] / b.q[i]);
 }
 CALLED Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
-  REALM_EACH_LANE(__builtin_fmaf(a.v[i], b.v[i], c.v[i]));
+  REALM_EACH_LANE(__builtin_fmaf(at(a, i), at(b, i), at(c, i)));
 }
 INLINE Vec16 select_less(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
-  return {a.v < b.v ? x.v : y.v};
+  REALM_EACH_QUARTER(a.q[i] < b.q[i] ? x.q[i] : y.q[i]);
 }
 INLINE Vec16 max(Vec16 a, Vec16 b) {
-  return {a.v > b.v ? a.v : b.v};
+  REALM_EACH_QUARTER(a.q[i] > b.q[i] ? a.q[i] : b.q[i]);
 }
 INLINE Vec16 min(Vec16 a, Vec16 b) {
-  return {a.v < b.v ? a.v : b.v};
+  REALM_EACH_QUARTER(a.q[i] < b.q[i] ? a.q[i] : b.q[i]);
 }
 INLINE bool any_less(Vec16 a, Vec16 b) {
   bool any = false;
-  for (int i = 0; i < 16; ++i) any = any || a.v[i] < b.v[i];
+  for (int i = 0; i < 16; ++i) any = any || at(a, i) < at(b, i);
   return any;
 }
-INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
+INLINE Quarter pow2_quarter(Quarter n) {
   // Adding 1.5 * 2^23 leaves the integer n in the low bits, without a conversion that NaN could
   // upset.
-  const LaneBits integer = (LaneBits)(n.v + 12582912.0f);
-  return {a.v * (Lanes)((integer << 23) + 0x3f800000)};
+  const QuarterBits integer = (QuarterBits)(n + 12582912.0f);
+  return (Quarter)((integer << 23) + 0x3f800000);
+}
+INLINE Vec16 times_pow2(Vec16 a, Vec16 n) {
+  REALM_EACH_QUARTER(a.q[i] * pow2_quarter(n.q[i]));
 }
 INLINE Vec16 swap_pairs(Vec16 a) {
-  REALM_EACH_LANE(a.v[i ^ 1]);
+  REALM_EACH_LANE(at(a, i ^ 1));
 }
 INLINE Vec16 load_doubled(const float* p) {
   REALM_EACH_LANE(p[i / 2]);
@@ -313,7 +324,7 @@ CALLED Vec16 load_f16(const unsigned short* p) {
   REALM_EACH_LANE(f16_to_f32(p[i]));
 }
 CALLED void store_f16(unsigned short* p, Vec16 a) {
-  for (int i = 0; i < 16; ++i) p[i] = f32_to_f16(a.v[i]);
+  for (int i = 0; i < 16; ++i) p[i] = f32_to_f16(at(a, i));
 }
 CALLED Vec16 load_bf16(const unsigned short* p) {
   REALM_EACH_LANE(bf16_to_f32(p[i]));
@@ -321,6 +332,7 @@ CALLED Vec16 load_bf16(const unsigned short* p) {
 CALLED Vec16 load_i8(const signed char* p) {
   REALM_EACH_LANE((float)p[i]);
 }
+#undef REALM_EACH_QUARTER
 #undef REALM_EACH_LANE
 
 #endif
@@ -336,7 +348,7 @@ INLINE float sum(Vec16 a) {
 }
 
 // The same of sixteen at once: lane i is that of a[i].
-#if defined(__AVX512F__) && !defined(REALM_ISA_BASELINE)
+#if defined(__AVX512F__) && !defined(REALM_IS_BASELINE)
 INLINE Vec16 add_halves(Vec16 a, Vec16 b) {
   return {_mm512_shuffle_f32x4(a.v, b.v, 0x44) + _mm512_shuffle_f32x4(a.v, b.v, 0xee)};
 }
@@ -372,3 +384,23 @@ INLINE float largest(Vec16 a) {
   }
   return s[0];
 }
+
+// The first lane that no other is below; none may be NaN.
+#if defined(__AVX512F__) && !defined(REALM_IS_BASELINE)
+INLINE int first_least(Vec16 a) {
+  const __m512 least = _mm512_set1_ps(_mm512_reduce_min_ps(a.v));
+  return __builtin_ctz(_mm512_cmp_ps_mask(a.v, least, _CMP_EQ_OQ));
+}
+#else
+INLINE int first_least(Vec16 a) {
+  float s[16];
+  store(s, a);
+  float least = s[0];
+  int first = 0;
+  for (int i = 1; i < 16; ++i) {
+    first = s[i] < least ? i : first;
+    least = s[i] < least ? s[i] : least;
+  }
+  return first;
+}
+#endif

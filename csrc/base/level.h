@@ -1,11 +1,12 @@
 // Opens a translation unit that is compiled once per CPU level: the build passes REALM_LEVEL (the
 // level's name) with the level's flags. Units of another architecture's levels come out empty, so
 // REALM_LEVEL_EXISTS guards all they define. Such units include nothing of the C++ library
-// (cpu/vec16.h says why).
+// (base/vec16.h says why).
 #pragma once
 
 #if defined(REALM_IS_BASELINE)
 #define REALM_LEVEL_EXISTS 1
+#include "base/half.h"  // for vec16.h
 #elif defined(REALM_IS_NEON)
 #if defined(__ARM_NEON)
 #define REALM_LEVEL_EXISTS 1
@@ -23,6 +24,7 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#define CALLED static __attribute__((noinline, unused))  // sixteen libm calls, once for all
 #define METHOD inline __attribute__((always_inline))
 #define INLINE_LAMBDA __attribute__((always_inline))
 #define REALM_JOIN_(a, b) a##b
