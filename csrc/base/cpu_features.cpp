@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/cpu_levels.h"
@@ -14,6 +15,12 @@ namespace {
 constexpr CpuLevel kAllLevels[] = {CpuLevel::kBaseline,   CpuLevel::kAvx2, CpuLevel::kAvx512,
                                    CpuLevel::kAvx512Vnni, CpuLevel::kAmx,  CpuLevel::kNeon,
                                    CpuLevel::kDotprod,    CpuLevel::kI8mm};
+
+// What REALM_CPU_ISA says; empty: nothing.
+std::string_view forced_level() {
+  const char* forced = std::getenv("REALM_CPU_ISA");
+  return forced ? forced : "";
+}
 
 std::string supported_names() {
   std::string names;
@@ -53,16 +60,20 @@ std::span<const CpuLevel> supported_cpu_levels() {
 }
 
 CpuLevel active_cpu_level() {
-  const char* forced = std::getenv("REALM_CPU_ISA");
-  if (forced == nullptr || *forced == '\0') return supported_cpu_levels().back();
+  const std::string_view forced = forced_level();
+  if (forced.empty()) return supported_cpu_levels().back();
   for (const CpuLevel level : kAllLevels) {
-    if (std::string_view(forced) != cpu_level_name(level)) continue;
+    if (forced != cpu_level_name(level)) continue;
     for (const CpuLevel have : detect_cpu_levels(level == CpuLevel::kAmx)) {
       if (have == level) return level;
     }
   }
   fail(ErrorCode::kInvalidRequest, "REALM_CPU_ISA is ", quoted(forced), "; this machine has ",
        supported_names());
+}
+
+CpuLevel active_vector_level() {
+  return forced_level().empty() ? detect_cpu_levels(false).back() : active_cpu_level();
 }
 
 }  // namespace realm

@@ -31,4 +31,7 @@ std::span<const CpuLevel> supported_cpu_levels();
 // this machine lacks.
 CpuLevel active_cpu_level();
 
+// The same for what has no use for AMX: does not ask for it unless REALM_CPU_ISA names it.
+CpuLevel active_vector_level();
+
 }  // namespace realm

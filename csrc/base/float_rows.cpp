@@ -16,7 +16,7 @@ const FloatRows& float_rows_for(CpuLevel level) {
 }
 
 const FloatRows& float_rows() {
-  static const FloatRows& rows = float_rows_for(active_cpu_level());
+  static const FloatRows& rows = float_rows_for(active_vector_level());
   return rows;
 }
 

@@ -17,7 +17,7 @@ struct FloatRows {
   void (*add_scaled)(float* out, const float* rows, const float* factors, int n_rows, long long n);
 };
 
-// Those of the level that active_cpu_level() gave when first asked, and those of a level that
+// Those of the level that active_vector_level() gave when first asked, and those of a level that
 // supported_cpu_levels() lists.
 const FloatRows& float_rows();
 const FloatRows& float_rows_for(CpuLevel level);

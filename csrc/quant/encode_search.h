@@ -26,7 +26,7 @@ constexpr int kSuperBlock = 256;
 
 using Candidates = std::array<float, kCandidates>;
 
-// The loops of the CPU level that active_cpu_level() gave when first asked.
+// The loops of the CPU level that active_vector_level() gave when first asked.
 const SearchLoops& search_loops();
 // Those of a level that supported_cpu_levels() lists.
 const SearchLoops& search_loops_for(CpuLevel level);

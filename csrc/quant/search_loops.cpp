@@ -14,7 +14,7 @@ const SearchLoops& search_loops_for(CpuLevel level) {
 }
 
 const SearchLoops& search_loops() {
-  static const SearchLoops& loops = search_loops_for(active_cpu_level());
+  static const SearchLoops& loops = search_loops_for(active_vector_level());
   return loops;
 }
 
