@@ -207,6 +207,8 @@ def summary(records: Records, own: Records, floors: Results) -> Results:
     found["stream_gb_s"] = named["stream"]["gb_s"]
     found["launch_us"] = float(named["launch"]["seconds"]) * 1e6
     bandwidth = float(found.get("copy_gb_s", found["stream_gb_s"]))
+    if "sdpa_decode_gb_s" in floors:
+        found["sdpa_decode_share"] = 100 * float(floors["sdpa_decode_gb_s"]) / bandwidth
     for r in records:
         rows = int(r.get("rows", 0))
         if r["name"] == "flash":

@@ -55,11 +55,25 @@ def attend_rate(torch, n: int) -> float:
     return 2 * 32 * 128 * n * n / seconds(torch, lambda: attend(q, k, v, is_causal=True))
 
 
+def decode_rate(torch, sequences: int, n: int) -> float:
+    """Bytes of keys and values read in a second for one row of each sequence, in f16: 8 heads of 128.
+
+    The four query heads of a key head stand as four rows of it, so that nothing is read twice.
+    """
+    q, k, v = (
+        torch.randn(sequences, 8, rows, 128, device="cuda", dtype=torch.float16)
+        for rows in (4, n, n)
+    )
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return 4 * k.numel() / seconds(torch, lambda: attend(q, k, v))
+
+
 def measure(torch) -> dict[str, float]:
     """Every floor."""
     found = {"copy_gb_s": copy_rate(torch) / 1e9, "matmul_tflops": multiply_rate(torch) / 1e12}
     for n in (4096, 8192, 16384):
         found[f"sdpa_tflops_{n}"] = attend_rate(torch, n) / 1e12
+    found["sdpa_decode_gb_s"] = decode_rate(torch, 32, 4096) / 1e9
     for name, rows in (("floor_one", 1), ("floor_many", 32)):
         found[name] = rows / step_seconds(torch, rows)
     return found

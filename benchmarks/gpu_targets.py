@@ -69,6 +69,7 @@ TARGETS = [
     Target("decode_share", "decode attention, 32 x 4k, f16 cache", "% of copy", "50-70",
            "pages of 32 tokens, two stages of 16 keys in each warp", at_least=75),
     Target("decode_q8_share", "the same, q8_0 cache", "% of copy", "30-50", "the same loads bring half the bytes"),
+    Target("sdpa_decode_share", "torch SDPA, decode 32 x 4k, f16", "% of copy", "50-80", "FA2 with split keys, nothing paged"),
     Target("q4k_1_share", "product Q4_K, 1 row", "% of copy", "40-60", "few loads under way in a warp"),
     Target("q4k_8_share", "product Q4_K, 8 rows", "% of copy", "25-40", "8 x the dp4a beside one unpacking"),
     Target("q4k_32_share", "product Q4_K, 32 rows", "% of copy", "15-30", "unpacked between the copies"),

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from support import ROOT
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import gpu
 import gpu_build
 import gpu_checks
+import gpu_floors
 import gpu_targets
 
 
@@ -111,8 +114,9 @@ def test_kernels_are_quoted_beside_the_copy_of_the_same_run():
         {"name": "product", "format": "Q4_K", "rows": 32, "gb_s": 20.0, "tflops": 1.0},
         {"name": "product", "format": "BF16", "rows": 4096, "gb_s": 1.0, "tflops": 600.0},
     ]
-    found = gpu.summary(records, records, {"copy_gb_s": 100.0})
+    found = gpu.summary(records, records, {"copy_gb_s": 100.0, "sdpa_decode_gb_s": 60.0})
     assert found["decode_share"] == 75
+    assert found["sdpa_decode_share"] == 60
     assert found["q4k_32_share"] == 20
     assert found["flash_bf16_4096"] == 260
     assert found["bf16_4096_tflops"] == found["bf16_4096_own_tflops"] == 600
@@ -259,6 +263,69 @@ def test_tools_that_are_in_no_path_are_found_behind_those_that_are(tmp_path, mon
     monkeypatch.setenv("PATH", "/first")
     gpu_build.find_tools()
     assert "nowhere" not in os.environ["PATH"]
+
+
+class Shaped:
+    """A tensor of torch's that has a shape and no values."""
+
+    def __init__(self, *shape, device="cuda", dtype="f32"):
+        self.shape, self.dtype = shape, dtype
+
+    @property
+    def T(self):
+        return Shaped(*self.shape[::-1], dtype=self.dtype)
+
+    def __matmul__(self, other):
+        assert self.shape[-1] == other.shape[0]
+        assert self.dtype == other.dtype
+        return Shaped(self.shape[0], other.shape[1], dtype=self.dtype)
+
+    def numel(self):
+        return int(np.prod(self.shape))
+
+    def copy_(self, other):
+        assert self.shape == other.shape
+
+
+def attend(q, k, v, is_causal=False):
+    assert q.shape[:2] == k.shape[:2] == v.shape[:2]
+    assert k.shape == v.shape
+    assert not is_causal or q.shape == k.shape
+    return q
+
+
+class Event:
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self): ...
+
+    def synchronize(self): ...
+
+    def elapsed_time(self, end):
+        return 1000.0  # ms, however many calls there were
+
+
+def test_every_floor_is_measured_and_has_a_line(monkeypatch, capsys):
+    torch = SimpleNamespace(
+        cuda=SimpleNamespace(Event=Event, is_available=lambda: True),
+        nn=SimpleNamespace(functional=SimpleNamespace(scaled_dot_product_attention=attend)),
+        randn=Shaped, empty_like=lambda x: Shaped(*x.shape), bfloat16="bf16", float16="f16",
+        __version__="0",
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    gpu_floors.main()
+    floors = json.loads(capsys.readouterr().out)
+    assert floors.pop("torch") == "0"
+    # A sample is one call here, and takes a second.
+    assert floors["copy_gb_s"] == 8 * 2**30 / 1e9
+    assert floors["sdpa_tflops_4096"] == pytest.approx(2 * 32 * 128 * 4096**2 / 1e12)
+    assert floors["sdpa_decode_gb_s"] == 2 * 2 * 32 * 4096 * 8 * 128 / 1e9
+    assert floors["floor_many"] == 32
+    records = [{"name": "stream", "gb_s": 1.0}, {"name": "launch", "seconds": 1.0}]
+    lines = {t.key for t in gpu_targets.TARGETS}
+    assert {*gpu.summary(records, [], floors)} - {"sdpa_decode_gb_s"} <= lines
+    assert len(floors) == 8
 
 
 def test_a_call_ends_when_its_minutes_have_and_says_what_had_no_time(tmp_path):
