@@ -1,5 +1,6 @@
 """How the extension behaves inside a process that is not its own."""
 
+import re
 import sys
 import sysconfig
 import threading
@@ -179,6 +180,17 @@ from realm_ext import _core
 print(_core.active_cpu_level())
 """
     assert run_python(code).strip() == [level for level in LEVELS if level != "amx"][-1]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "metal"])
+def test_a_device_that_is_not_here_is_refused_for_the_reason_that_doctor_gives(device):
+    kind = device.partition(":")[0]
+    absent = re.search(rf"^{kind} not available: (.+)$", realm_ext.doctor(), re.MULTILINE)
+    if absent is None:
+        assert f"\n{kind} available" in realm_ext.doctor()
+        pytest.skip(f"{kind} is here")
+    with pytest.raises(realm_ext.DeviceError, match=re.escape(absent[1])):
+        realm_ext.Model(SMALL, device=device)
 
 
 def test_a_cpu_level_that_is_missing_is_refused_by_name():
