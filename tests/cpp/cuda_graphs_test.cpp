@@ -14,7 +14,7 @@ std::vector<Part> random_parts(std::mt19937& random, const Travel& travel) {
   std::vector<Part> parts;
   for (size_t s = 0; s < 3; ++s) {
     const int32_t n = random() % 16 == 0 ? 3 : random() % 24 == 0 ? 19 : 1;
-    if (random() % 4 > 0 && travel.done(s) + n <= 90) parts.push_back({s, n});
+    if (random() % 4 > 0 && travel.done(s) + n <= travel.capacity()) parts.push_back({s, n});
   }
   std::ranges::shuffle(parts, random);
   return parts;

@@ -116,6 +116,8 @@ class Travel {
   }
   void forget_last(size_t sequence, int32_t n) { done_[sequence] -= n; }
   int32_t done(size_t sequence) const { return done_[sequence]; }
+  // That a sequence has room for: three pages, and no position beyond the model's.
+  int64_t capacity() const { return std::min<int64_t>(90, config_.n_ctx); }
 
  private:
   Travel(Backend& backend, const ModelConfig& config, const ModelWeights& weights, KvType type)
