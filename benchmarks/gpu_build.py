@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -91,8 +92,19 @@ def configure(device: str, emulated: bool, arch: str | None, pybind11_dir: str) 
     return ["-G", "Ninja", *(f"-D{name}={value}" for name, value in flags.items())]
 
 
+def require_tools() -> None:
+    """Ends with the names of what a build has to have and this Python has not."""
+    lacking = [name for name in ("cmake", "ninja") if not shutil.which(name)]
+    lacking += [name for name in ("pybind11",) if importlib.util.find_spec(name) is None]
+    if lacking:
+        sys.exit(
+            f"to build, there must be {', '.join(lacking)}; docs/gpu_log.md has all that is needed"
+        )
+
+
 def build(device: str, emulated: bool, arch: str | None = None, jobs: int | None = None) -> float:
     """Minutes that it took; raises CalledProcessError with what went wrong on the terminal."""
+    require_tools()
     import pybind11
 
     began = time.perf_counter()

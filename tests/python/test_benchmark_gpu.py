@@ -265,6 +265,14 @@ def test_tools_that_are_in_no_path_are_found_behind_those_that_are(tmp_path, mon
     assert "nowhere" not in os.environ["PATH"]
 
 
+def test_what_a_build_lacks_is_named_before_it_begins(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program(tmp_path / "ninja", "")
+    monkeypatch.setattr(gpu_build.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="there must be cmake, pybind11;"):
+        gpu_build.build("cuda", emulated=True)
+
+
 class Shaped:
     """A tensor of torch's that has a shape and no values."""
 
