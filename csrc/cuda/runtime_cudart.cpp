@@ -26,13 +26,22 @@ void require_no_capture(cudaStream_t stream, const char* call) {
     fail(ErrorCode::kDevice, "CUDA: ", call, " while launches are captured");
 }
 
+// The runtime has one error for a driver that is too old and for none.
+std::string describe_driver() {
+  int version = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0)
+    return "no NVIDIA driver is installed";
+  return concat("the NVIDIA driver is of CUDA ", version / 1000, ".", version % 1000 / 10,
+                "; this build needs one of CUDA ", CUDART_VERSION / 1000, " or later");
+}
+
 }  // namespace
 
 int count_devices(std::string& reason) {
   int n = 0;
   const cudaError_t status = cudaGetDeviceCount(&n);
   if (status == cudaSuccess) return n;
-  reason = describe(status);
+  reason = status == cudaErrorInsufficientDriver ? describe_driver() : describe(status);
   return 0;
 }
 

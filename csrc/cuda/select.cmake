@@ -15,6 +15,7 @@ if(NOT REALM_CUDA MATCHES "^(AUTO|ON|EMULATED)$")
   message(FATAL_ERROR "REALM_CUDA is '${REALM_CUDA}'; it must be AUTO, ON, OFF or EMULATED")
 endif()
 if(REALM_CUDA STREQUAL "EMULATED")
+  set(REALM_CUDA_COMPILER "emulated")  # as doctor() has it
   return()  # csrc/CMakeLists.txt asks for the sources in its own folder
 endif()
 
