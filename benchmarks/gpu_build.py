@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import re
@@ -32,9 +33,20 @@ def architecture() -> str:
     try:
         found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
+        require_driver()
         return "native"
     number = found.split()[0].replace(".", "")
     return f"{number}a-real" if number == "90" else f"{number}-real"
+
+
+def require_driver() -> None:
+    """Ends where no driver can say what the card is: the compiler would take one that is too old."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        sys.exit(
+            "no card is here; --arch 90a-real builds for one all the same, --emulated does without"
+        )
 
 
 def find_tools() -> None:

@@ -273,6 +273,28 @@ def test_what_a_build_lacks_is_named_before_it_begins(monkeypatch, tmp_path):
         gpu_build.build("cuda", emulated=True)
 
 
+@pytest.mark.parametrize(
+    ("capability", "arch"), [("9.0", "90a-real"), ("8.6", "86-real"), ("12.0", "120-real")]
+)
+def test_the_architecture_is_the_cards(monkeypatch, tmp_path, capability, arch):
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    program(tmp_path / "nvidia-smi", f"echo {capability}")
+    assert gpu_build.architecture() == arch
+
+
+def test_without_a_card_nothing_is_built_for_one_that_nobody_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gpu_build.ctypes, "CDLL", lambda name: None)
+    assert gpu_build.architecture() == "native"  # a driver, and not its program
+
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(gpu_build.ctypes, "CDLL", missing)
+    with pytest.raises(SystemExit, match="no card is here; --arch 90a-real builds"):
+        gpu_build.architecture()
+
+
 class Shaped:
     """A tensor of torch's that has a shape and no values."""
 
