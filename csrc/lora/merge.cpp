@@ -1,7 +1,10 @@
 #include "lora/merge.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 #include "lora/dora.h"
@@ -16,6 +19,17 @@ std::string describe(const BaseLayout& base, Matrix matrix) {
   const BaseTensor& tensor = base.tensors()[matrix.first];
   if (tensor.n_experts == 0) return quoted(tensor.name);
   return concat(quoted(tensor.name), ", expert ", matrix.second);
+}
+
+// Sums of finite numbers may be none that f32 has, and formats of floats would carry them on.
+void check_finite(const BaseLayout& base, Matrix matrix, const char* part, int64_t first_row,
+                  int64_t cols, std::span<const float> values) {
+  bool all = true;
+  for (const float value : values) all &= std::abs(value) <= std::numeric_limits<float>::max();
+  if (all) return;
+  const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+  fail(ErrorCode::kAdapter, "the adapters at their scales make the ", part, " of ",
+       describe(base, matrix), " ", *bad, " in row ", first_row + (bad - values.begin()) / cols);
 }
 
 }  // namespace
@@ -84,6 +98,8 @@ void Merge::apply(std::string_view name, int64_t first_row, int64_t n_rows, floa
     const int64_t expert = first_row / tensor.rows, within = first_row % tensor.rows;
     const int64_t n = std::min(n_rows, tensor.rows - within);
     apply_to_expert(tensor, found->second, expert, within, n, rows);
+    check_finite(*base_, {*idx, expert}, "weight", within, tensor.cols,
+                 {rows, static_cast<size_t>(n * tensor.cols)});
     rows += n * tensor.cols;
     first_row += n;
     n_rows -= n;
@@ -131,6 +147,7 @@ std::optional<std::vector<float>> Merge::bias(std::string_view name) const {
     }
     for (size_t i = 0; i < bias->size(); ++i) (*bias)[i] += change.scale * change.delta->bias[i];
   }
+  if (bias) check_finite(*base_, {*idx, 0}, "bias", 0, 1, *bias);
   return bias;
 }
 

@@ -32,9 +32,10 @@ class Merge {
   bool unties() const;
 
   // Changes the decoded values of some rows of a tensor in place; a bank's rows follow one another.
+  // Throws kAdapter if a value becomes infinite or NaN.
   void apply(std::string_view name, int64_t first_row, int64_t n_rows, float* rows) const;
 
-  // The whole new bias of a tensor; none when it does not change.
+  // The whole new bias of a tensor; none when it does not change. Throws as apply does.
   std::optional<std::vector<float>> bias(std::string_view name) const;
   // Names of the tensors whose biases change.
   std::vector<std::string> changed_biases() const;

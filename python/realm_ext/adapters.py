@@ -55,7 +55,8 @@ def merge_adapter(
 
     Raises:
         AdapterError: An adapter does not fit, whole; the message lists every tensor that does not.
-        FormatError: A file is damaged.
+            Or a weight would become infinite or NaN.
+        FormatError: A file is damaged, or a value beyond what the format can hold.
         InvalidRequest: A tensor cannot be written in the format it should have.
 
     Example:

@@ -392,3 +392,35 @@ TEST(compositions_that_mean_nothing_are_refused) {
   const auto factors = good().build(*base());
   lora::check_composition(*base(), {{factors, 0.5f}, {factors, -2.0f}, {saved, 1.0f}});
 }
+
+// ---- merging
+
+TEST(a_merge_whose_sums_overflow_is_refused) {
+  const auto scaled = [](const AdapterMaker& maker, float scale) {
+    return lora::Merge(base(), {{maker.build(*base()), scale}});
+  };
+  AdapterMaker one_row;
+  one_row.add(std::string(kUp) + ".lora_A.weight", {1, 8}, std::vector<float>(8, 1.0f));
+  std::vector<float> left(12);
+  left[5] = 2;
+  one_row.add(std::string(kUp) + ".lora_B.weight", {12, 1}, left);
+  std::vector<float> rows(static_cast<size_t>(kUpRows * kWidth));
+  scaled(one_row, 1e38f).apply("blk.0.ffn_up", 0, kUpRows, rows.data());
+  for (const float scale : {3e38f, -3e38f}) {
+    rows.assign(rows.size(), 0);
+    scaled(one_row, scale).apply("blk.0.ffn_up", 0, 5, rows.data());
+    const auto message = EXPECT_ERROR(
+        kAdapter, { scaled(one_row, scale).apply("blk.0.ffn_up", 3, 4, rows.data()); });
+    EXPECT(contains(message, scale > 0 ? "make the weight of 'blk.0.ffn_up' inf in row 5"
+                                       : "make the weight of 'blk.0.ffn_up' -inf in row 5"));
+  }
+  rows.assign(rows.size(), NAN);
+  EXPECT_ERROR(kAdapter, { scaled(one_row, 1).apply("blk.0.ffn_up", 0, 1, rows.data()); });
+
+  AdapterMaker biased = good();
+  biased.config(R"({"peft_type":"LORA","r":2,"lora_alpha":2,"lora_bias":true})");
+  biased.add(std::string(kUp) + ".lora_B.bias", {12}, std::vector<float>(12, 3.0f));
+  EXPECT_EQ(scaled(biased, 1.0f).bias("blk.0.ffn_up")->at(0), 3.0f);
+  EXPECT(contains(EXPECT_ERROR(kAdapter, { scaled(biased, 2e38f).bias("blk.0.ffn_up"); }),
+                  "make the bias of 'blk.0.ffn_up' inf in row 0"));
+}
