@@ -1,7 +1,7 @@
 // Sixteen floats, and the few operations on them that kernels are written in. One kernel text is
-// compiled once per instruction set (cpu/isa_*.cpp, quant/unit_*.cpp); this file is the only place
-// where the instruction sets differ, so every level does the same IEEE operations in the same order
-// and gives the same bits.
+// compiled once per instruction set (cpu/isa_*.cpp and the files unit_*.cpp); this file is the only
+// place where the instruction sets differ, so every level does the same IEEE operations in the same
+// order and gives the same bits.
 //
 // Included inside the namespace of a level, after its intrinsics header. No standard C++ headers
 // here or above: an inline function of theirs, compiled with wide instructions, could be the copy

@@ -11,6 +11,7 @@ namespace realm::search {
 // The scale and minimum >= 0 that fit x[0 .. kCount) best of those that the candidates lead to.
 template <int kCount>
 SubScale fit_scale_min(const UniformGrid& grid, const float* x) {
+  static_assert(kCount <= kLargestSub);
   const auto [min, max] = extremes<kCount>(x);
   const float lowest = std::min(min, 0.0f);
   const float range = max - lowest;
