@@ -120,10 +120,16 @@ void decode(const Format& format, const std::byte* blocks, float* out, uint64_t 
 }
 
 bool is_encodable(const Format& format, float value) {
-  constexpr float kRoundsToInfinity = 65520.0f;
   if (format.block_elements > 1) return std::abs(value) <= kLargestHalf;  // false for NaN
-  return format.dtype != DType::kF16 || !std::isfinite(value) ||
-         std::abs(value) < kRoundsToInfinity;
+  if (!std::isfinite(value)) return true;
+  switch (format.dtype) {  // what rounds to infinity
+    case DType::kF16:
+      return std::abs(value) < 65520.0f;
+    case DType::kBF16:
+      return std::abs(value) < 0x1.ffp127f;
+    default:
+      return true;
+  }
 }
 
 uint64_t first_unencodable(const Format& format, const float* values, uint64_t n) {

@@ -54,8 +54,8 @@ std::optional<uint64_t> tensor_bytes(const Format& format, const Shape& shape);
 void decode(const Format& format, const std::byte* blocks, float* out, uint64_t elements);
 
 // Whether `format` has a code near `value`. Block formats scale by a half float: beyond its
-// largest, and for NaN and infinity, there is none. Plain floats carry what they can and F16 no
-// finite value that would become infinite.
+// largest, and for NaN and infinity, there is none. Plain floats carry what they can and F16
+// and BF16 no finite value that would become infinite.
 bool is_encodable(const Format& format, float value);
 // The first of `n` values that is not encodable, n if all are.
 uint64_t first_unencodable(const Format& format, const float* values, uint64_t n);

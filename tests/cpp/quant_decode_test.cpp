@@ -248,6 +248,15 @@ TEST(f16_refuses_a_finite_value_that_would_become_infinite) {
   EXPECT(contains(message, "it is 65520"));
 }
 
+TEST(bf16_takes_no_finite_value_that_would_become_infinite) {
+  const Format& format = format_of(DType::kBF16);
+  EXPECT(is_encodable(format, 0x1.fefffep127f) && is_encodable(format, -INFINITY));
+  EXPECT(!is_encodable(format, 0x1.ffp127f) && !is_encodable(format, -0x1.fffffep127f));
+  const float beyond = 0x1.ffp127f;
+  std::byte out[2];
+  EXPECT_ERROR(kInvalidRequest, { encode(format, &beyond, out, 1); });
+}
+
 TEST(plain_floats_carry_infinity_as_it_is) {
   std::byte block[8];
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64}) {
