@@ -170,7 +170,7 @@ def test_our_side_of_a_comparison_runs(tmp_path):
 
 def test_what_another_process_takes_counts_unless_it_is_ours():
     code = "import os, sys\nwhile sum(os.times()[:2]) < 0.3: pass\nprint('done')\nsys.stdin.read()"
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         as_neighbour, as_ours = neighbours.Neighbours([]), neighbours.Neighbours([other.pid])
         other.stdout.readline()
