@@ -1,7 +1,8 @@
 // Opens a translation unit that is compiled once per CPU level: the build passes REALM_LEVEL (the
 // level's name) with the level's flags. Units of another architecture's levels come out empty, so
 // REALM_LEVEL_EXISTS guards all they define. Such units include nothing of the C++ library
-// (base/vec16.h says why).
+// (base/vec16.h says why), but for what the baseline's, whose instructions are everyone's, may
+// have.
 #pragma once
 
 #if defined(REALM_IS_BASELINE)

@@ -97,10 +97,14 @@ TEST(searches_give_the_bits_of_the_baseline) {
 }
 
 TEST(a_search_takes_the_first_of_equal_candidates) {
-  const Floats zeros(32), scale(16, 1.0f);
-  for (const CpuLevel level : supported_cpu_levels()) {
-    const auto& loops = search::search_loops_for(level);
-    EXPECT_EQ(loops.least_error({-4, 3}, zeros.data(), 32, scale.data()), 0);
+  const Floats ones(32, 1.0f);
+  for (const size_t first : {0, 1, 7, 15}) {
+    Floats scale(16, 0.3f);  // 3 * 0.3 misses 1
+    std::fill(scale.begin() + static_cast<ptrdiff_t>(first), scale.end(), 1.0f);
+    for (const CpuLevel level : supported_cpu_levels()) {
+      const auto& loops = search::search_loops_for(level);
+      EXPECT_EQ(loops.least_error({-4, 3}, ones.data(), 32, scale.data()), static_cast<int>(first));
+    }
   }
 }
 
@@ -131,6 +135,8 @@ TEST(row_loops_end_where_their_rows_do) {
       Floats wide(n + 1, kUntouched);
       rows.widen_f16(halves.data(), wide.data(), length);
       EXPECT(wide.back() == kUntouched && (n == 0 || wide[n - 1] == 1));
+      rows.widen_bf16(std::vector<uint16_t>(n, 0x4000).data(), wide.data(), length);
+      EXPECT(wide.back() == kUntouched && (n == 0 || wide[n - 1] == 2));
       for (const size_t n_rows : {0, 1, 5, 32}) {
         const Floats in = noise(n_rows * n, 3), factors = noise(n_rows, 4);
         Floats out = noise(n, 5);
