@@ -5,7 +5,7 @@
 MODEL is any GGUF model; `python benchmarks/synth.py tinyllama-1.1b Q4_K_M MODEL.gguf` makes one. The
 adapters are random F16 factors. Every figure is a ratio within pairs: with adapters and without, in
 turn, and the median pair counts. A row of decoding also says how its time compares with that which
-the bytes of its factors take at the bandwidth of this machine, measured before each pair.
+the bytes of its factors take at the bandwidth of this machine, measured after each pair.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +42,17 @@ def factors(path: Path, leaves: Sequence[str], rank: int, seed: int) -> dict[str
 
 
 def decode_seconds(engine: realm_ext.Engine, choices: Sequence[Choice], n: int) -> float:
-    """Time per step of requests that decode together, one for each choice."""
+    """Time per step of requests that decode together, one for each choice.
+
+    The first step may begin before the last request is handed in, which then ends a step later.
+    """
+    steps = engine.stats().steps
     params = realm_ext.SamplingParams(temperature=0, max_tokens=n, ignore_eos=True)
     started = time.perf_counter()
     requests = [engine.submit([1, 2 + i], params, adapter=c) for i, c in enumerate(choices)]
     for request in requests:
         request.result()
-    return (time.perf_counter() - started) / n
+    return (time.perf_counter() - started) / (engine.stats().steps - steps)
 
 
 def prefill_seconds(model: realm_ext.Model, choice: Choice, n: int) -> float:
@@ -58,13 +62,17 @@ def prefill_seconds(model: realm_ext.Model, choice: Choice, n: int) -> float:
     return time.perf_counter() - started
 
 
-def paired(
+def pairs(
     base: Callable[[], float], other: Callable[[], float], repeats: int
-) -> tuple[float, float]:
-    """Medians: the base, and the ratio of the other to it."""
+) -> Iterator[tuple[float, float]]:
+    """What both gave, one straight after the other; each is the first of every second pair."""
     base(), other()
-    pairs = [(base(), other()) for _ in range(repeats)]
-    return statistics.median(b for b, _ in pairs), statistics.median(o / b for b, o in pairs)
+    for i in range(repeats):
+        if i % 2:
+            after, before = other(), base()
+        else:
+            before, after = base(), other()
+        yield before, after
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -96,11 +104,15 @@ def main() -> None:
         for label, choices in rows:
             print(decode_row(model, engine, label, choices, arguments))
     for width in (128, 512):
-        base, ratio = paired(
-            lambda width=width: prefill_seconds(model, None, width),
-            lambda width=width: prefill_seconds(model, "all0", width),
-            arguments.repeats,
+        found = list(
+            pairs(
+                lambda width=width: prefill_seconds(model, None, width),
+                lambda width=width: prefill_seconds(model, "all0", width),
+                arguments.repeats,
+            )
         )
+        base = statistics.median(b for b, _ in found)
+        ratio = statistics.median(o / b for b, o in found)
         print(f"prefill of {width}, all linear: {base * 1e3:.0f} ms, with adapter {ratio - 1:+.1%}")
     load_and_merge(model, arguments)
 
@@ -113,23 +125,20 @@ def decode_row(
     arguments: argparse.Namespace,
 ) -> str:
     n_bytes = sum(model.adapters[c].bytes for c in set(choices) if c)
+    found: list[tuple[float, float]] = []
     bandwidths: list[float] = []
-
-    def base() -> float:
+    for pair in pairs(
+        lambda: decode_seconds(engine, [None] * len(choices), arguments.tokens),
+        lambda: decode_seconds(engine, choices, arguments.tokens),
+        arguments.repeats,
+    ):
+        found.append(pair)
         bandwidths.append(_core.measure_ceilings(arguments.threads, 0.3).read_bytes_per_s)
-        return decode_seconds(engine, [None] * len(choices), arguments.tokens)
-
-    base(), decode_seconds(engine, choices, arguments.tokens)
-    bandwidths.clear()
-    pairs = [
-        (base(), decode_seconds(engine, choices, arguments.tokens))
-        for _ in range(arguments.repeats)
-    ]
-    extras = [other - before for before, other in pairs]
+    extras = [other - before for before, other in found]
     times = [extra * b / n_bytes for extra, b in zip(extras, bandwidths, strict=True)]
     return (
-        f"decode, {label}: {statistics.median(b for b, _ in pairs) * 1e3:.1f} ms a step, "
-        f"with adapters {statistics.median(o / b for b, o in pairs) - 1:+.1%}: "
+        f"decode, {label}: {statistics.median(b for b, _ in found) * 1e3:.1f} ms a step, "
+        f"with adapters {statistics.median(o / b for b, o in found) - 1:+.1%}: "
         f"{statistics.median(extras) * 1e3:.1f} ms, {statistics.median(times):.2f} x the time of "
         f"{n_bytes / 1e6:.1f} MB at {statistics.median(bandwidths) / 1e9:.1f} GB/s"
     )

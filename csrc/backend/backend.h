@@ -53,7 +53,7 @@ class Backend {
   virtual int64_t kv_page_bytes(KvType type, int64_t n_kv_heads, int64_t head_width) const = 0;
 
   // A number that no other call gets. What is made on a backend may carry one, by which whoever
-  // remembers it knows that it is not another one in the same place.
+  // remembers it knows that it is not another one in the same place. By any thread.
   uint64_t next_serial() { return ++last_serial_; }
 
   // Null where nothing is gained by running a step's ops again as they were.
@@ -154,7 +154,7 @@ class Backend {
   virtual void run_shortlist(Matrix logits, int64_t width, TopLogit* out);
 
   const std::atomic<bool>* cancelled_ = nullptr;
-  uint64_t last_serial_ = 0;
+  std::atomic<uint64_t> last_serial_ = 0;
 };
 
 }  // namespace realm

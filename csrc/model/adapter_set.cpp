@@ -1,5 +1,7 @@
 #include "model/adapter_set.h"
 
+#include <algorithm>
+
 #include "lora/merge.h"
 
 namespace realm {
@@ -14,16 +16,26 @@ Sha256Digest AdapterSet::identity_of(const std::vector<Member>& members) {
   return hash.finish();
 }
 
-AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base,
-                       const std::vector<AdapterSite>& sites, Backend& backend)
-    : members_(std::move(members)),
-      identity_(identity_of(members_)),
-      serial_(backend.next_serial()) {
+AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base, uint64_t serial)
+    : members_(std::move(members)), identity_(identity_of(members_)), serial_(serial) {
   lora::ScaledAdapters adapters;
-  std::map<std::pair<SiteId, int64_t>, std::vector<float>> factors;
   for (const Member& member : members_) {
     adapters.emplace_back(member.adapter->shared_adapter(), member.scale);
     replaces_weights_ = replaces_weights_ || member.adapter->has_saved();
+  }
+  lora::check_composition(base, adapters);
+}
+
+bool AdapterSet::needs_upload() const {
+  return !is_one_as_it_is() && std::ranges::any_of(members_, [](const Member& member) {
+    return member.adapter->has_gains();
+  });
+}
+
+void AdapterSet::upload(const lora::BaseLayout& base, const std::vector<AdapterSite>& sites,
+                        Backend& backend) {
+  std::map<std::pair<SiteId, int64_t>, std::vector<float>> factors;
+  for (const Member& member : members_) {
     for (SiteId site = 0; site < static_cast<SiteId>(sites.size()); ++site) {
       const auto tensor = base.find(sites[static_cast<size_t>(site)].tensor);
       const int64_t n_matrices = tensor ? base.tensors()[*tensor].n_matrices() : 0;
@@ -37,7 +49,6 @@ AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base
       }
     }
   }
-  lora::check_composition(base, adapters);
   for (const auto& [place, factor] : factors) {
     auto buffer = backend.allocate(factor.size() * sizeof(float));
     backend.upload(factor.data(), buffer->data(), factor.size() * sizeof(float));
@@ -46,6 +57,10 @@ AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base
 }
 
 Vector AdapterSet::rescale(SiteId site, int64_t expert) const {
+  if (is_one_as_it_is()) {
+    const AdapterTerm* term = members_.front().adapter->term(site, expert);
+    return term ? term->gain : Vector{};
+  }
   const auto found = rescale_.find({site, expert});
   if (found == rescale_.end()) return {};
   return {reinterpret_cast<const float*>(found->second->data()),

@@ -107,11 +107,12 @@ std::shared_ptr<const AdapterSet> AdapterStore::set_of(const AdapterNames& names
       if (auto set = known->second.lock()) return set;
     }
   }
-  std::shared_ptr<const AdapterSet> set;
-  {
+  const lora::BaseLayout& base = *model_.adapter_layout();
+  const auto set =
+      std::make_shared<AdapterSet>(std::move(members), base, model_.backend().next_serial());
+  if (set->needs_upload()) {
     const auto lock = model_.lock_backend();
-    set = std::make_shared<const AdapterSet>(std::move(members), *model_.adapter_layout(),
-                                             model_.weights().sites, model_.backend());
+    set->upload(base, model_.weights().sites, model_.backend());
   }
   const std::lock_guard lock(mutex_);
   std::erase_if(sets_, [](const auto& one) { return one.second.expired(); });

@@ -106,6 +106,7 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
                        nullptr};
       if (gain) term.gain = {gain + first, n};
       if (gain) term.host_gain = kept.gain.data() + first;
+      has_gains_ = has_gains_ || gain;
       if (bias) term.shift = {bias + first, n};
       terms_[static_cast<size_t>(id)].emplace_back(delta.expert, term);
     }

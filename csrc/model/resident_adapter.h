@@ -39,6 +39,8 @@ class ResidentAdapter {
   const Weight* saved(SiteId site) const;
   const Weight* saved_embedding() const { return saved_embedding_.get(); }
   bool has_saved() const { return !saved_.empty() || saved_embedding_; }
+  // Whether any term has a gain, as DoRA's do.
+  bool has_gains() const { return has_gains_; }
 
  private:
   class Memory;
@@ -52,6 +54,7 @@ class ResidentAdapter {
   std::optional<AdapterTerm> embedding_;
   std::map<SiteId, std::unique_ptr<Weight>> saved_;
   std::unique_ptr<Weight> saved_embedding_;
+  bool has_gains_ = false;
   uint64_t bytes_ = 0;
 };
 

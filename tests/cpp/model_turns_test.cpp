@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "cpp/harness.h"
+#include "gguf/reader.h"
+#include "lora/adapter_source.h"
 #include "model/backend_turns.h"
+#include "model/model.h"
 
 using namespace realm;
 
@@ -111,4 +116,21 @@ TEST(who_waits_for_a_modest_turn_can_give_up) {
   waiting.join();
   turns.unlock();
   const ModestTurn turn(turns, nullptr);  // nobody is left in the queue before it
+}
+
+TEST(the_adapters_of_a_request_are_found_while_others_compute) {
+  const std::string folder = REALM_GOLDEN_DIR "/arch/llama/";
+  const auto model = Model::load(gguf::GgufFile::open(folder + "model-f32.gguf"), {});
+  for (const char* name : {"all-linear", "dora"})
+    model->adapters().load(name, lora::open_adapter(folder + "adapters/" + name), true);
+  const AdapterNames choices[] = {
+      {{"all-linear", 1.0f}}, {{"all-linear", 0.5f}, {"all-linear", 2.0f}}, {{"dora", 1.0f}}};
+  for (const AdapterNames& names : choices) {
+    auto computing = model->lock_backend();
+    auto found = std::async(std::launch::async, [&] { return model->adapters().set_of(names); });
+    const bool is_at_once = found.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    computing.unlock();
+    EXPECT(is_at_once);
+    EXPECT(found.get() != nullptr);
+  }
 }
