@@ -1,7 +1,5 @@
 #include "model/adapter_set.h"
 
-#include <algorithm>
-
 #include "lora/merge.h"
 
 namespace realm {
@@ -22,14 +20,13 @@ AdapterSet::AdapterSet(std::vector<Member> members, const lora::BaseLayout& base
   for (const Member& member : members_) {
     adapters.emplace_back(member.adapter->shared_adapter(), member.scale);
     replaces_weights_ = replaces_weights_ || member.adapter->has_saved();
+    has_gains_ = has_gains_ || member.adapter->has_gains();
   }
   lora::check_composition(base, adapters);
 }
 
 bool AdapterSet::needs_upload() const {
-  return !is_one_as_it_is() && std::ranges::any_of(members_, [](const Member& member) {
-    return member.adapter->has_gains();
-  });
+  return has_gains_ && !is_one_as_it_is();
 }
 
 void AdapterSet::upload(const lora::BaseLayout& base, const std::vector<AdapterSite>& sites,
@@ -57,6 +54,7 @@ void AdapterSet::upload(const lora::BaseLayout& base, const std::vector<AdapterS
 }
 
 Vector AdapterSet::rescale(SiteId site, int64_t expert) const {
+  if (!has_gains_) return {};
   if (is_one_as_it_is()) {
     const AdapterTerm* term = members_.front().adapter->term(site, expert);
     return term ? term->gain : Vector{};

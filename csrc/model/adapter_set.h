@@ -51,7 +51,7 @@ class AdapterSet {
   std::vector<Member> members_;
   Sha256Digest identity_;
   uint64_t serial_;
-  bool replaces_weights_ = false;
+  bool replaces_weights_ = false, has_gains_ = false;
   std::map<std::pair<SiteId, int64_t>, std::unique_ptr<Buffer>> rescale_;
 };
 

@@ -13,6 +13,7 @@ Matrix rows_of(Matrix matrix, int64_t first, int64_t n) {
 }
 
 bool replaces(const Projection& one, const AdapterSegment& segment) {
+  if (!segment.set->replaces_weights()) return false;
   return std::ranges::any_of(segment.set->members(), [&](const AdapterSet::Member& member) {
     return member.adapter->saved(one.site) != nullptr;
   });
@@ -68,7 +69,14 @@ void project(Backend& backend, std::initializer_list<Projection> group, Matrix i
   std::vector<Product> products;
   products.reserve(group.size());
   for (const Projection& one : group) products.push_back({one.weight, one.bias, one.out});
+  // Between two groups weights go through the caches, and terms leave them.
+  for (const AdapterSegment& segment : adapters) {
+    for (const auto& [adapter, scale] : segment.set->members()) {
+      for (const Projection& one : group) adapter->expect(one.site);
+    }
+  }
   std::vector<LoraProduct> additions;
+  additions.reserve(group.size() * adapters.size());
   bool saved = false;
   for (const Projection& one : group) {
     for (const AdapterSegment& segment : adapters) {

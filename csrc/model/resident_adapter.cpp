@@ -79,7 +79,7 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
   for (size_t i = 0; i < sites.size(); ++i) {
     sites_of[sites[i].tensor].push_back(static_cast<SiteId>(i));
   }
-  terms_.resize(sites.size());
+  std::vector<std::vector<OfExpert>> terms(sites.size());
   Memory memory(backend, *memory_);
   for (const size_t i : in_forward_order(adapter, base, sites_of)) {
     const lora::Delta &delta = adapter.deltas()[i], &kept = adapter_->deltas()[i];
@@ -108,10 +108,15 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
       if (gain) term.host_gain = kept.gain.data() + first;
       has_gains_ = has_gains_ || gain;
       if (bias) term.shift = {bias + first, n};
-      terms_[static_cast<size_t>(id)].emplace_back(delta.expert, term);
+      terms[static_cast<size_t>(id)].emplace_back(delta.expert, term);
     }
   }
-  for (auto& of_site : terms_) std::ranges::sort(of_site, {}, &OfExpert::first);
+  for (auto& of_site : terms) {
+    std::ranges::sort(of_site, {}, &OfExpert::first);
+    first_of_site_.push_back(static_cast<uint32_t>(terms_.size()));
+    terms_.insert(terms_.end(), of_site.begin(), of_site.end());
+  }
+  first_of_site_.push_back(static_cast<uint32_t>(terms_.size()));
   for (const lora::Saved& saved : adapter.saved()) {
     const lora::BaseTensor& tensor = base.tensors()[saved.tensor];
     const lora::Factor& weight = saved.weight;
@@ -134,9 +139,18 @@ ResidentAdapter::ResidentAdapter(const lora::Adapter& adapter, const lora::BaseL
   }
 }
 
+void ResidentAdapter::expect(SiteId site) const {
+  if (site == kNoSite) return;
+  const OfExpert* first = terms_.data() + first_of_site_[static_cast<size_t>(site)];
+  const auto* bytes = reinterpret_cast<const char*>(first);
+  for (size_t i = 0; i < sizeof(OfExpert); i += 64) __builtin_prefetch(bytes + i);
+}
+
 const AdapterTerm* ResidentAdapter::term(SiteId site, int64_t expert) const {
   if (site == kNoSite) return nullptr;
-  const auto& of_site = terms_[static_cast<size_t>(site)];
+  const auto i = static_cast<size_t>(site);
+  const std::span of_site(terms_.begin() + first_of_site_[i],
+                          terms_.begin() + first_of_site_[i + 1]);
   const auto found = std::ranges::lower_bound(of_site, expert, {}, &OfExpert::first);
   return found == of_site.end() || found->first != expert ? nullptr : &found->second;
 }

@@ -32,6 +32,8 @@ class ResidentAdapter {
   const std::shared_ptr<const lora::Adapter>& shared_adapter() const { return adapter_; }
   uint64_t bytes() const { return bytes_; }
 
+  // Asks for what term() will read, so that the terms of many adapters come from memory together.
+  void expect(SiteId site) const;
   // Null where it adds nothing.
   const AdapterTerm* term(SiteId site, int64_t expert = 0) const;
   const AdapterTerm* embedding_term() const { return embedding_ ? &*embedding_ : nullptr; }
@@ -47,10 +49,11 @@ class ResidentAdapter {
 
   std::shared_ptr<const lora::Adapter> adapter_;
   std::unique_ptr<Buffer> memory_;
-  // By site, ascending experts: a step of many adapters asks for every one, from memory that is
-  // cold.
+  // Ascending sites, then experts; with a site's first term, and one past the last site. A step of
+  // many adapters asks for every one, from memory that is cold.
   using OfExpert = std::pair<int64_t, AdapterTerm>;
-  std::vector<std::vector<OfExpert>> terms_;
+  std::vector<OfExpert> terms_;
+  std::vector<uint32_t> first_of_site_;
   std::optional<AdapterTerm> embedding_;
   std::map<SiteId, std::unique_ptr<Weight>> saved_;
   std::unique_ptr<Weight> saved_embedding_;
