@@ -79,8 +79,12 @@ class CpuBackend final : public Backend {
                        std::span<const int32_t> rows, Matrix in, Matrix out);
   // Where each product's coefficients, [rows, rank], begin in coefficients_.
   void place_coefficients(std::span<const LoraProduct> products);
-  // The coefficients of some rows; `out` is that of the product's first.
-  void shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in, float* out);
+  // Of a product: some of its coefficients.
+  struct Coefficients {
+    int64_t first_row, n_rows, first_rank, n_ranks;
+  };
+  // `out` is that of the product's first.
+  void shrink(const LoraProduct& product, Coefficients some, Matrix in, float* out);
   void shrink_all(std::span<const LoraProduct> products, Matrix in);
   void quantize_and_shrink(std::span<const Product> products,
                            std::span<const LoraProduct> additions, Matrix in);

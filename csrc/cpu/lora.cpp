@@ -6,6 +6,7 @@
 // piece by piece as the products are written, or afterwards by ranges of columns. Little work, such
 // as one decoded row's, stays on the calling thread: a fork would cost more than it gains.
 #include <algorithm>
+#include <tuple>
 
 #include "cpu/cpu_backend.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 64;
 constexpr int64_t kColsAtOnce = 480;
+constexpr int64_t kRanksAtOnce = 8;            // of a factor that few rows share
 constexpr int64_t kRowsSharing = 8;            // that make a factor cost more to use than to read
 constexpr int64_t kProductsPerTask = 1 << 17;  // multiplications, about 5 us of them
 
@@ -116,15 +118,15 @@ void CpuBackend::place_coefficients(std::span<const LoraProduct> products) {
   if (coefficients_.size() < static_cast<size_t>(n)) coefficients_.resize(static_cast<size_t>(n));
 }
 
-void CpuBackend::shrink(const LoraProduct& product, int64_t first_row, int64_t n_rows, Matrix in,
-                        float* out) {
-  const int64_t rank = product.up.rows;
-  for (int64_t row = first_row; row < first_row + n_rows && rank > 0; row += kRowsAtOnce) {
-    const int64_t n = std::min(kRowsAtOnce, first_row + n_rows - row);
+void CpuBackend::shrink(const LoraProduct& product, Coefficients some, Matrix in, float* out) {
+  const int64_t rank = product.up.rows, end = some.first_row + some.n_rows;
+  for (int64_t row = some.first_row; row < end && some.n_ranks > 0; row += kRowsAtOnce) {
+    const int64_t n = std::min(kRowsAtOnce, end - row);
     const auto which = product.rows.subspan(static_cast<size_t>(row), static_cast<size_t>(n));
     const RowPointers x(in.data, in.cols, 0, which);
-    kernels_.shrink({type_of(product.down), product.down.data, product.down.stride, rank, in.cols,
-                     x.rows, n, product.scale, out + row * rank, rank});
+    kernels_.shrink({type_of(product.down), at(product.down, some.first_rank, 0),
+                     product.down.stride, some.n_ranks, in.cols, x.rows, n, product.scale,
+                     out + row * rank + some.first_rank, rank});
   }
 }
 
@@ -141,7 +143,7 @@ void CpuBackend::run_add_lora(std::span<const LoraProduct> products, Matrix in) 
     pool_->run_ranges(n, grain_of(n, work), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end && !cancelled(); ++i) {
         for (size_t p = all[i].first; p < all[i].end; ++p) {
-          shrink(products[p], 0, n_rows_of(products[p]), in,
+          shrink(products[p], {0, n_rows_of(products[p]), 0, products[p].up.rows}, in,
                  coefficients_.data() + coefficients_at_[p]);
         }
         const Matrix& out = products[all[i].first].out;
@@ -208,40 +210,44 @@ void CpuBackend::quantize_and_shrink(std::span<const Product> products,
       if (i > 0 && shares_down(additions[i - 1], addition)) continue;
       const auto from = std::ranges::lower_bound(addition.rows, first);
       const auto to = std::ranges::lower_bound(from, addition.rows.end(), end);
-      shrink(addition, from - addition.rows.begin(), to - from, in,
+      shrink(addition, {from - addition.rows.begin(), to - from, 0, addition.up.rows}, in,
              coefficients_.data() + coefficients_at_[i]);
     }
   });
 }
 
+// Few rows take the time in which a factor comes from memory: threads share its ranks.
 void CpuBackend::shrink_all(std::span<const LoraProduct> products, Matrix in) {
   struct Task {
     size_t product;
-    int64_t first_row;
+    Coefficients some;
   };
   thread_local std::vector<Task> tasks;
   tasks.clear();
   int64_t work = 0;
   for (size_t i = 0; i < products.size(); ++i) {
-    const LoraProduct& product = products[i];
-    const bool is_shared = i > 0 && shares_down(products[i - 1], product);
-    if (product.up.rows == 0 || is_shared) continue;
-    for (int64_t row = 0; row < n_rows_of(product); row += kRowsAtOnce) tasks.push_back({i, row});
-    work += n_rows_of(product) * product.up.rows * in.cols;
+    if (i > 0 && shares_down(products[i - 1], products[i])) continue;
+    const int64_t n_rows = n_rows_of(products[i]), rank = products[i].up.rows;
+    const int64_t ranks = n_rows <= kRowsAtOnce ? kRanksAtOnce : rank;
+    for (int64_t row = 0; row < n_rows; row += kRowsAtOnce) {
+      const int64_t n = std::min(kRowsAtOnce, n_rows - row);
+      for (int64_t first = 0; first < rank; first += ranks) {
+        tasks.push_back({i, {row, n, first, std::min(ranks, rank - first)}});
+      }
+    }
+    work += n_rows * rank * in.cols;
   }
   // Products of the same rows one after another: the first brings those into L2.
   std::ranges::sort(tasks, {}, [&](const Task& task) {
-    const auto row = static_cast<size_t>(task.first_row);
-    return std::pair(products[task.product].rows[row], task.product);
+    const auto row = static_cast<size_t>(task.some.first_row);
+    return std::tuple(products[task.product].rows[row], task.product, task.some.first_rank);
   });
   const auto n_tasks = static_cast<int64_t>(tasks.size());
   const Task* all = tasks.data();  // the workers' own vectors are others
   pool_->run_ranges(n_tasks, grain_of(n_tasks, work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end && !cancelled(); ++i) {
-      const LoraProduct& product = products[all[i].product];
-      const int64_t first = all[i].first_row;
-      shrink(product, first, std::min(kRowsAtOnce, n_rows_of(product) - first), in,
-             coefficients_.data() + coefficients_at_[all[i].product]);
+      const auto& [product, some] = all[i];
+      shrink(products[product], some, in, coefficients_.data() + coefficients_at_[product]);
     }
   });
 }
