@@ -62,6 +62,14 @@ std::pair<Clock::duration, Clock::duration> shares_of_a_busy_backend() {
   return {modest[0] + modest[1] + modest[2], others};
 }
 
+std::shared_ptr<Model> adapted_model() {
+  const std::string folder = REALM_GOLDEN_DIR "/arch/llama/";
+  auto model = Model::load(gguf::GgufFile::open(folder + "model-f32.gguf"), {});
+  for (const char* name : {"all-linear", "dora"})
+    model->adapters().load(name, lora::open_adapter(folder + "adapters/" + name), true);
+  return model;
+}
+
 }  // namespace
 
 TEST(one_at_a_time_has_the_backend) {
@@ -119,10 +127,7 @@ TEST(who_waits_for_a_modest_turn_can_give_up) {
 }
 
 TEST(the_adapters_of_a_request_are_found_while_others_compute) {
-  const std::string folder = REALM_GOLDEN_DIR "/arch/llama/";
-  const auto model = Model::load(gguf::GgufFile::open(folder + "model-f32.gguf"), {});
-  for (const char* name : {"all-linear", "dora"})
-    model->adapters().load(name, lora::open_adapter(folder + "adapters/" + name), true);
+  const auto model = adapted_model();
   const AdapterNames choices[] = {
       {{"all-linear", 1.0f}}, {{"all-linear", 0.5f}, {"all-linear", 2.0f}}, {{"dora", 1.0f}}};
   for (const AdapterNames& names : choices) {
@@ -132,5 +137,23 @@ TEST(the_adapters_of_a_request_are_found_while_others_compute) {
     computing.unlock();
     EXPECT(is_at_once);
     EXPECT(found.get() != nullptr);
+  }
+}
+
+TEST(threads_that_ask_for_the_same_adapters_at_once_share_one_set) {
+  const auto model = adapted_model();
+  for (int i = 0; i < 20; ++i) {
+    const AdapterNames names = {{"all-linear", static_cast<float>(i)}, {"dora", 0.5f}};
+    std::vector<std::future<std::shared_ptr<const AdapterSet>>> found;
+    {
+      const auto computing = model->lock_backend();  // they meet where DoRA's factors are laid down
+      for (int n = 0; n < 4; ++n)
+        found.push_back(
+            std::async(std::launch::async, [&] { return model->adapters().set_of(names); }));
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    const auto first = found.front().get();
+    for (size_t n = 1; n < found.size(); ++n) EXPECT(found[n].get() == first);
+    EXPECT(first->rescale(model->weights().layers.front().o.site).data != nullptr);
   }
 }
