@@ -75,6 +75,17 @@ def pairs(
         yield before, after
 
 
+def paired(
+    base: Callable[[], float], other: Callable[[], float], repeats: int
+) -> tuple[float, float]:
+    """Medians: the base, and the ratio of the other to it."""
+    return medians(list(pairs(base, other, repeats)))
+
+
+def medians(found: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(b for b, _ in found), statistics.median(o / b for b, o in found)
+
+
 def _timed(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
@@ -104,15 +115,11 @@ def main() -> None:
         for label, choices in rows:
             print(decode_row(model, engine, label, choices, arguments))
     for width in (128, 512):
-        found = list(
-            pairs(
-                lambda width=width: prefill_seconds(model, None, width),
-                lambda width=width: prefill_seconds(model, "all0", width),
-                arguments.repeats,
-            )
+        base, ratio = paired(
+            lambda width=width: prefill_seconds(model, None, width),
+            lambda width=width: prefill_seconds(model, "all0", width),
+            arguments.repeats,
         )
-        base = statistics.median(b for b, _ in found)
-        ratio = statistics.median(o / b for b, o in found)
         print(f"prefill of {width}, all linear: {base * 1e3:.0f} ms, with adapter {ratio - 1:+.1%}")
     load_and_merge(model, arguments)
 
@@ -136,9 +143,9 @@ def decode_row(
         bandwidths.append(_core.measure_ceilings(arguments.threads, 0.3).read_bytes_per_s)
     extras = [other - before for before, other in found]
     times = [extra * b / n_bytes for extra, b in zip(extras, bandwidths, strict=True)]
+    base, ratio = medians(found)
     return (
-        f"decode, {label}: {statistics.median(b for b, _ in found) * 1e3:.1f} ms a step, "
-        f"with adapters {statistics.median(o / b for b, o in found) - 1:+.1%}: "
+        f"decode, {label}: {base * 1e3:.1f} ms a step, with adapters {ratio - 1:+.1%}: "
         f"{statistics.median(extras) * 1e3:.1f} ms, {statistics.median(times):.2f} x the time of "
         f"{n_bytes / 1e6:.1f} MB at {statistics.median(bandwidths) / 1e9:.1f} GB/s"
     )
