@@ -193,7 +193,7 @@ class Ceiling {
   }
 
  private:
-  static constexpr int64_t kAhead = 4096, kRounds = 2000, kTurns = 32;
+  static constexpr int64_t kAhead = 2048, kRounds = 2000, kTurns = 32;
 
   double multiply() const {
     std::atomic<int64_t> macs{0};
@@ -244,7 +244,7 @@ double reading_rate(const Pass& pass, int n_threads) {
   const auto pool = ThreadPool::shared(n_threads > 0 ? n_threads : usable_processors());
   const cpu::PeakLoops loops = cpu::peak_loops(supported_cpu_levels().back());
   double best = 0;
-  for (const int64_t ahead : {0, 1024, 4096}) {
+  for (const int64_t ahead : {0, 2048, 4096}) {
     std::vector<double> rates;
     for (int i = 0; i < 11; ++i) {
       const auto begin = std::chrono::steady_clock::now();

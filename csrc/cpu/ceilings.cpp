@@ -27,7 +27,7 @@ constexpr int64_t kMostToRead = int64_t{1} << 30;  // beyond every cache that on
 constexpr int64_t kLeastToRead = 64 * kChunk;
 constexpr int64_t kRounds = 20000;             // of multiplication in a chunk, about 0.1 ms
 constexpr int64_t kChunksPerThread = 32;       // in a slice
-constexpr int64_t kAhead[] = {0, 1024, 4096};  // distances of prefetch, in bytes
+constexpr int64_t kAhead[] = {0, 2048, 4096};  // distances of prefetch, in bytes
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();

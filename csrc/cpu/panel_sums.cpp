@@ -59,16 +59,24 @@ void move_sums(const Product& product, const float* sums, int64_t first_row, int
 
 }  // namespace
 
-float* zeroed_sums(int64_t rows, int64_t panels) {
-  thread_local std::unique_ptr<float[]> memory;
+float* sums_of(int64_t rows, int64_t panels) {
+  struct alignas(64) Line {
+    float lanes[kPanelRows];
+  };
+  thread_local std::unique_ptr<Line[]> memory;
   thread_local int64_t room = 0;
-  const int64_t n = rows * panels * kPanelRows;
+  const int64_t n = rows * panels;
   if (n > room) {
-    memory = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(n));
+    memory = std::make_unique_for_overwrite<Line[]>(static_cast<size_t>(n));
     room = n;
   }
-  std::fill_n(memory.get(), n, 0.0f);
-  return memory.get();
+  return memory[0].lanes;
+}
+
+float* zeroed_sums(int64_t rows, int64_t panels) {
+  float* const sums = sums_of(rows, panels);
+  std::fill_n(sums, rows * panels * kPanelRows, 0.0f);
+  return sums;
 }
 
 void write_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
@@ -84,13 +92,12 @@ void stream_sums(const Product& product, const float* sums, int64_t first_row, i
 // A few rows at a time are completed and moved.
 void stream_completed(const Product& product, float* sums, int64_t first_row, int64_t rows,
                       int64_t panel, int64_t panels, OutputCompletion& completion) {
-  constexpr int64_t kRowsTogether = 64;
   const Columns columns(product.weight, panel, panels);
   const int64_t col = columns.first, n = columns.n, stride = panels * kPanelRows;
   const float* bias = product.bias.data ? product.bias.data + col : nullptr;
   float* from = sums + col + product.weight.first_row - panel * kPanelRows;
-  for (int64_t row = 0; row < rows; row += kRowsTogether, from += kRowsTogether * stride) {
-    const int64_t together = std::min(kRowsTogether, rows - row);
+  for (int64_t row = 0; row < rows; row += kRowsMoved, from += kRowsMoved * stride) {
+    const int64_t together = std::min(kRowsMoved, rows - row);
     for (int64_t r = 0; bias && r < together; ++r) {
       for (int64_t i = 0; i < n; ++i) from[r * stride + i] = from[r * stride + i] + bias[i];
     }

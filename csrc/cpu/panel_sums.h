@@ -29,9 +29,12 @@ struct OutputUse {
   bool is_read_soon = false;               // by something smaller than what comes between
 };
 
-// Of some rows times some panels, [row][16 * panel + lane], all zero. This thread's own memory,
-// until its next call.
+// Of some rows times some panels, [row][16 * panel + lane], of any values yet. This thread's own
+// memory, until its next call.
+float* sums_of(int64_t rows, int64_t panels);
 float* zeroed_sums(int64_t rows, int64_t panels);
+// Rows whose sums stay in L1 between being added up and being moved.
+constexpr int64_t kRowsMoved = 64;
 
 // Moves sums of the rows from `first_row` on and the panels from `panel` on to the product's
 // output, adding the bias. Lanes that are not rows of the product are dropped.
@@ -41,7 +44,7 @@ void write_sums(const Product& product, const float* sums, int64_t first_row, in
 // before anyone reads them. Other threads see them after `finish_streams`.
 void stream_sums(const Product& product, const float* sums, int64_t first_row, int64_t rows,
                  int64_t panel, int64_t panels);
-// As stream_sums, but completed on the way.
+// As stream_sums, but completed before.
 void stream_completed(const Product& product, float* sums, int64_t first_row, int64_t rows,
                       int64_t panel, int64_t panels, OutputCompletion& completion);
 void finish_streams();

@@ -194,11 +194,12 @@ __attribute__((target("avx512f"))) int64_t multiply_f32_avx512(int64_t rounds) {
 __attribute__((target("avx512f"))) void read_avx512(const uint8_t* data, int64_t bytes,
                                                     int64_t ahead) {
   __m512i even = _mm512_setzero_si512(), odd = even;
-  for (int64_t i = 0; i < bytes; i += 2 * kLine) {
+  const int64_t half = bytes / 2;
+  for (int64_t i = 0; i < half; i += kLine) {
     fetch(data + i, ahead);
-    fetch(data + i + kLine, ahead);
+    fetch(data + i + half, ahead);
     even = _mm512_xor_si512(even, _mm512_load_si512(data + i));
-    odd = _mm512_xor_si512(odd, _mm512_load_si512(data + i + kLine));
+    odd = _mm512_xor_si512(odd, _mm512_load_si512(data + i + half));
   }
   asm volatile("" : : "v"(even), "v"(odd));
 }

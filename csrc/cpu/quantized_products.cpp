@@ -19,7 +19,7 @@ constexpr int64_t kFusedPanels = 8;  // whose sums are written together
 constexpr int64_t kStreamingWeight = 1 << 20;
 // What stays in L2 beside each other: quantized activations of a run of blocks, and sums.
 constexpr int64_t kActBytes = 1 << 20, kSumsBytes = 384 << 10;
-constexpr int64_t kSuperBytesRead = 512;  // at most, of an ActSuper
+constexpr int64_t kSuperBytesRead = 384;  // at most, of an ActSuper
 constexpr int64_t kMaxSweepRows = 512, kSweepUnit = 32;
 
 // A level's unit for integers, open in this thread for as long as this lives; null: nothing is.
@@ -89,7 +89,11 @@ class QuantizedProduct {
     for (int64_t p = first; p < first + n; p += kFusedPanels) {
       const int64_t together = std::min(kFusedPanels, first + n - p);
       const int64_t stride = together * kPanelRows;
-      for (int64_t i = 0; i < together; ++i) run_panel(p + i, sums + i * kPanelRows, stride);
+      for (int64_t i = 0; i < together;) {
+        const int64_t panels = fused_panels(together - i);
+        run_panels(p + i, panels, sums + i * kPanelRows, stride);
+        i += panels;
+      }
       (streams ? stream_sums : write_sums)(product_, sums, 0, rows, p, together);
     }
     if (streams) {
@@ -98,14 +102,23 @@ class QuantizedProduct {
     }
   }
 
-  void run_panel(int64_t panel, float* sums, int64_t stride) {
-    const auto& table = kernels_.fused[static_cast<int>(*layout_.packed)];
+  const FusedKernel (&fused_kernels() const)[kMaxFusedRows + 1][kMaxFusedPanels + 1] {
+    return kernels_.fused[static_cast<int>(*layout_.packed)];
+  }
+  // Panels that a kernel of all rows takes.
+  int64_t fused_panels(int64_t left) const {
+    int64_t panels = std::min<int64_t>(kMaxFusedPanels, left);
+    while (panels > 1 && !fused_kernels()[acts_.in().rows][panels]) --panels;
+    return panels;
+  }
+
+  void run_panels(int64_t panel, int64_t panels, float* sums, int64_t stride) {
     const int64_t rows = acts_.in().rows;
     for (int64_t row = 0; row < rows; ++fused_calls_) {
       int64_t r = rows - row;
-      while (!table[r]) --r;
-      table[r](weight_.panel(panel), acts_at(0, row), rows, weight_.n_blocks(), sums + row * stride,
-               stride);
+      while (!fused_kernels()[r][panels]) --r;
+      fused_kernels()[r][panels](weight_.panel(panel), weight_.panel_stride(), acts_at(0, row),
+                                 rows, weight_.n_blocks(), sums + row * stride, stride);
       row += r;
     }
   }
@@ -137,7 +150,7 @@ class QuantizedProduct {
   // in L2, and each block of weights is unpacked once.
   void run_sweep(const Sweep& sweep) {
     const int64_t rows = (sweep.n_rows + kIntegerRows - 1) / kIntegerRows * kIntegerRows;
-    float* const sums = zeroed_sums(rows, sweep.n_panels);
+    float* const sums = sums_of(rows, sweep.n_panels);
     const int64_t run = std::max<int64_t>(1, kActBytes / (rows * act_bytes()));
     for (int64_t block = 0; block < n_blocks(); block += run) {
       const int64_t end = std::min(n_blocks(), block + run);
@@ -152,14 +165,6 @@ class QuantizedProduct {
         for (int64_t b = block; b < end; ++b) {
           if (integer_multiply_) part.acts = &squares[static_cast<size_t>(b - block)];
           multiply_block(b, part, b + 1 < end ? blocks_at(part.panel, panels, b + 1) : then);
-        }
-        if (end == n_blocks()) {
-          if (use_.completion) {
-            stream_completed(product_, part.sums, part.first_row, part.rows, part.panel, panels,
-                             *use_.completion);
-          } else {
-            stream_sums(product_, part.sums, part.first_row, part.rows, part.panel, panels);
-          }
         }
       }
     }
@@ -190,38 +195,68 @@ class QuantizedProduct {
     const Squares* acts = nullptr;  // of all these rows of the block at hand
   };
 
+  // Sums are zeroed just before a row's first block and moved just after its last, while they are
+  // in L1; the machine writes outputs out beside the products of the rows that follow.
+  template <class Multiply>
+  void for_rows(int64_t block, const Part& part, Multiply multiply) {
+    const bool is_first = block == 0, is_last = block + 1 == n_blocks();
+    const int64_t step = is_first || is_last ? kRowsMoved : part.rows;
+    for (int64_t row = 0; row < part.rows; row += step) {
+      const int64_t n = std::min(step, part.rows - row);
+      if (is_first) zero_sums(part, row, n);
+      multiply(row, n);
+      if (is_last) move_sums(part, row, n);
+    }
+  }
+
+  // And of the rows that integer kernels may add to beyond.
+  void zero_sums(const Part& part, int64_t row, int64_t n) const {
+    const int64_t rows = (n + kIntegerRows - 1) / kIntegerRows * kIntegerRows;
+    const int64_t lanes = part.panels * kPanelRows;
+    std::fill_n(part.sums + row * lanes, rows * lanes, 0.0f);
+  }
+
+  void move_sums(const Part& part, int64_t row, int64_t n) const {
+    float* const sums = part.sums + row * part.panels * kPanelRows;
+    const int64_t first = part.first_row + row;
+    if (use_.completion) {
+      stream_completed(product_, sums, first, n, part.panel, part.panels, *use_.completion);
+    } else {
+      stream_sums(product_, sums, first, n, part.panel, part.panels);
+    }
+  }
+
   void multiply_block(int64_t block, const Part& part, const WantedLines& next) {
     if (integer_multiply_) return multiply_in_integers(block, part, next);
     thread_local Slab slabs[kMaxTilePanels];
     unpack(part.panel, part.panels, block, slabs);
-    for (int64_t row = 0; row < part.rows; row += kMaxTileRows) {
-      const int64_t n = std::min<int64_t>(kMaxTileRows, part.rows - row);
-      fetch(share_of(next, row, n, part.rows), part.panels);
-      multiply_by_tiles(slabs, block, part, row, n);
-    }
+    for_rows(block, part, [&](int64_t row, int64_t n) {
+      multiply_by_tiles(slabs, block, part, row, n, share_of(next, row, n, part.rows));
+    });
   }
 
   // By tiles where integers might not be what the arithmetic's floats are.
   void multiply_in_integers(int64_t block, const Part& part, const WantedLines& next) {
     thread_local IntegerSlab packed[kMaxTilePanels];
-    unpack(part.panel, part.panels, block, packed);
-    if (is_exact(packed, part.panels, *part.acts)) {
-      return multiply_in_integers(packed, block, part, 0, part.rows, next);
-    }
     thread_local Slab slabs[kMaxTilePanels];
+    unpack(part.panel, part.panels, block, packed);
+    const bool all_exact = is_exact(packed, part.panels, *part.acts);
     bool is_unpacked = false;
-    for (int64_t row = 0; row < part.rows; row += kIntegerRows) {
-      const int64_t n = std::min<int64_t>(kIntegerRows, part.rows - row);
-      const WantedLines share = share_of(next, row, n, part.rows);
-      if (is_exact(packed, part.panels, squares_of(block, part.first_row + row, n))) {
-        multiply_in_integers(packed, block, part, row, n, share);
-        continue;
+    for_rows(block, part, [&](int64_t first, int64_t rows) {
+      const int64_t step = all_exact ? rows : kIntegerRows, end = first + rows;
+      for (int64_t row = first; row < end; row += step) {
+        const int64_t n = std::min(step, end - row);
+        const WantedLines share = share_of(next, row, n, part.rows);
+        if (all_exact ||
+            is_exact(packed, part.panels, squares_of(block, part.first_row + row, n))) {
+          multiply_in_integers(packed, block, part, row, n, share);
+          continue;
+        }
+        if (!is_unpacked) unpack(part.panel, part.panels, block, slabs);
+        is_unpacked = true;
+        multiply_by_tiles(slabs, block, part, row, n, share);
       }
-      if (!is_unpacked) unpack(part.panel, part.panels, block, slabs);
-      is_unpacked = true;
-      fetch(share, part.panels);
-      multiply_by_tiles(slabs, block, part, row, n);
-    }
+    });
   }
 
   void multiply_in_integers(const IntegerSlab* slabs, int64_t block, const Part& part, int64_t row,
@@ -252,12 +287,14 @@ class QuantizedProduct {
     });
   }
 
+  // A tile of rows fetches its share of what is wanted next.
   void multiply_by_tiles(const Slab* slabs, int64_t block, const Part& part, int64_t first_row,
-                         int64_t rows) {
+                         int64_t rows, const WantedLines& next) {
     const int subs = filled_subs(block), start = start_place();
     for (int64_t row = first_row; row < first_row + rows;) {
       int64_t r = std::min<int64_t>(kMaxTileRows, first_row + rows - row);
       while (!tiles()[r][part.panels]) --r;
+      fetch(share_of(next, row - first_row, r, rows), part.panels);
       tiles()[r][part.panels](slabs, acts_at(block, part.first_row + row), subs, start,
                               part.sums + row * part.panels * kPanelRows);
       ++(r == kMaxTileRows && part.panels == most_panels() ? slab_calls_ : tail_calls_);

@@ -201,6 +201,13 @@ def test_instructions_are_those_of_the_worst_innermost_loop():
         spill, "jne 0",
     )  # fmt: skip
     found = instructions.worst_loop(body, "vpdpbusd")
-    assert (found.instructions, found.dots, found.stack) == (4, 2, 1)
-    assert (found.per_dot, found.stack_per_cent) == (2, 50)
+    assert (found.instructions, found.dots, found.loads, found.stack) == (4, 2, 2, 1)
+    assert (found.per_dot, found.loads_per_dot, found.stack_per_cent) == (2, 1, 50)
     assert instructions.worst_loop(disassembly("vmulps", "jne 0"), "vpdpbusd") is None
+
+
+def test_loads_are_what_reads_memory_or_fetches_it():
+    loads = ["vmovups 0x40(%rsp),%zmm1", "vaddps (%rax){1to16},%zmm1,%zmm2", "prefetcht0 (%rax)"]
+    others = ["vmovups %zmm1,(%rax)", "lea 0x8(%rax),%rbx", "nopl 0x0(%rax)", "add $0x40,%rax"]
+    assert all(one.is_load for one in disassembly(*loads))
+    assert not any(one.is_load for one in disassembly(*others))

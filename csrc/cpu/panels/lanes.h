@@ -94,8 +94,10 @@ INLINE void store_low_bytes(void* p, Lanes a) {
 #if defined(__AVX512VNNI__)
 constexpr int kSignedFlip = 0x80;
 constexpr bool kManyRowCounts = true, kFullUnsigned = true;
+// Compilers copy the sums of the intrinsics.
 INLINE Lanes dot_unsigned(Lanes acc, Lanes w, Lanes x) {
-  return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)};
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(w.v), "v"(x.v));
+  return acc;
 }
 INLINE Lanes dot_signed(Lanes acc, Lanes w, Lanes x) {
   return dot_unsigned(acc, w, x);
@@ -111,7 +113,8 @@ INLINE Lanes dot_signed_at(Lanes acc, Lanes w, const void* x) {
   return dot_unsigned_at(acc, w, x);
 }
 INLINE Lanes pair_dot(Lanes acc, Lanes a, Lanes b) {
-  return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
+  asm("vpdpwssd %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
+  return acc;
 }
 #else
 constexpr int kSignedFlip = 0;

@@ -11,6 +11,7 @@ namespace realm::cpu {
 constexpr int kPanelRows = 16;
 constexpr int kBlockValues = 256;
 constexpr int kMaxFusedRows = 8;  // rows of activations that a fused kernel takes together
+constexpr int kMaxFusedPanels = 2;
 constexpr int kMaxTileRows = 4;
 constexpr int kMaxTilePanels = 3;
 constexpr int kMaxFloatRows = 8;
@@ -22,23 +23,23 @@ constexpr int kIntegerRows = 16;  // rows of activations that integer kernels ma
 // offset of a level whose dot instruction wants unsigned weights (128), or 0 where weights are
 // signed.
 
-// 256 activations of one row under one scale: for formats with 256 values to a superblock. What the
-// most used formats read lies close together, so that a row is five or six cache lines to them.
-struct alignas(64) ActSuper {
-  int8_t q[256];
-  int32_t start_32_16[16];  // offset 32, for sub-blocks of 16
-  float d;
+// 256 activations of one row under one scale: for formats with 256 values to a superblock. What
+// kernels of many rows read is whole pairs of lines: caches fetch those together.
+struct alignas(128) ActSuper {
+  // Where integer kernels multiply pairs of sub-blocks: of each 64 values the first 32 and the
+  // last, four of either in turn; and start_32_16 likewise.
+  int8_t paired[256];
+  alignas(64) float d;
   // Sums of each 32 or 16 values, paired as minimums lie in bytes of a word: 0 2, 1 3, 4 6, 5 7 ...
   int16_t pairs_32[8];
   int16_t pairs_16[16];
-  float square[2];  // of each half, the sum of squares; where there are integer kernels
-  // Where those multiply pairs of sub-blocks: the largest sum of squares of 32 and of 16 values; of
-  // each 64 values the first 32 and the last, four of either in turn; and start_32_16 likewise.
-  float square_32, square_16;
-  alignas(64) int8_t paired[256];
-  int32_t start_paired[16];
+  alignas(64) int32_t start_paired[16];
+  int8_t q[256];
+  int32_t start_32_16[16];      // offset 32, for sub-blocks of 16
   int32_t start_signed_32[8];   // for sub-blocks of 32
   int32_t start_signed_16[16];  // for sub-blocks of 16
+  float square[2];              // of each half, the sum of squares; where there are integer kernels
+  float square_32, square_16;   // the largest sum of squares of 32 and of 16 values: likewise
 };
 
 // 256 activations of one row, a scale for each 32: for formats with 32 values to a block.
@@ -133,11 +134,11 @@ constexpr int kPackedFormats = 13;
 enum class FloatPanel : int { kF16, kBF16, kF32 };
 constexpr int kFloatPanels = 3;
 
-// out[row][lane] of one panel for the kernel's number of rows, which lie `stride` floats apart.
-// `acts` are ActSuper or ActFine, [block][act_rows]; `n_blocks` counts the format's own blocks in a
-// row.
-using FusedKernel = void (*)(const uint8_t* panel, const void* acts, int64_t act_rows,
-                             int64_t n_blocks, float* out, int64_t stride);
+// out[row][16 * panel + lane] of the kernel's number of panels, which lie `apart` bytes apart, and
+// of rows, which lie `stride` floats apart. `acts` are ActSuper or ActFine, [block][act_rows];
+// `n_blocks` counts the format's own blocks in a row.
+using FusedKernel = void (*)(const uint8_t* panel, int64_t apart, const void* acts,
+                             int64_t act_rows, int64_t n_blocks, float* out, int64_t stride);
 // Unpacks block `block` of 256 values of a panel.
 using ExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks, Slab* out);
 using IntegerExpandKernel = void (*)(const uint8_t* panel, int64_t block, int64_t n_blocks,
@@ -181,7 +182,7 @@ struct PanelKernels {
   void (*quantize_fine)(const float* x, int n_values, ActFine* out);
   // Null where a level has no kernel for that many rows or panels; one row and one panel always
   // exist.
-  FusedKernel fused[kPackedFormats][kMaxFusedRows + 1];
+  FusedKernel fused[kPackedFormats][kMaxFusedRows + 1][kMaxFusedPanels + 1];
   ExpandKernel expand[kPackedFormats];
   int fused_start[kPackedFormats];  // TileKernel's `start` of an expanded slab
   TileKernel tile[kSlabKinds][kMaxTileRows + 1][kMaxTilePanels + 1];

@@ -70,15 +70,31 @@ INLINE Lanes splat_eight(const void* p) {
   return {_mm512_set1_epi64(x)};
 }
 
+// The first dot of a sum, which begins at zero: compilers copy a zero from elsewhere, which takes
+// the ports that dots need.
+INLINE Lanes first_dot(Lanes w, Lanes x) {
+  Lanes acc;
+  asm("vpxord %0, %0, %0\n\tvpdpbusd %2, %1, %0" : "=&v"(acc.v) : "v"(w.v), "v"(x.v));
+  return acc;
+}
+
+struct SlabMinimums {
+  const IntegerSlab* slab;
+  template <int I>
+  METHOD Lanes minimum(int p) const {
+    return load(slab[p].pairs[I]);
+  }
+  METHOD Floats dmin(int p) const { return load_floats(slab[p].dmin); }
+};
+
 // The block times kRowsTogether rows, for P panels. The next rows are fetched from L2.
 template <int Subs, bool Min, int P>
 INLINE void multiply_rows(const IntegerSlab* slabs, const ActSuper* a, float* acc) {
   constexpr int R = kRowsTogether;
   typedef Pairs<Subs> By;
-  constexpr int kFrom = (int)__builtin_offsetof(ActSuper, d) / 64 * 64;
-  constexpr int kTo = (int)__builtin_offsetof(ActSuper, start_paired) + (Min ? 0 : 64);
-  constexpr int kLines = (kTo - kFrom) / 64, kSteps = kGroups * 8;
-  const char* next = (const char*)(a + R) + kFrom;
+  constexpr int kRead = (int)__builtin_offsetof(ActSuper, start_paired) + (Min ? 0 : 64);
+  constexpr int kLines = kRead / 64, kSteps = kGroups * 8;
+  const char* next = (const char*)(a + R);
   Lanes sum[R * P];
   unroll<R * P>([&](auto i) INLINE_LAMBDA { sum[i] = splat(0); });
 #pragma GCC unroll 1
@@ -86,11 +102,12 @@ INLINE void multiply_rows(const IntegerSlab* slabs, const ActSuper* a, float* ac
     const char* next_row = next + g * sizeof(ActSuper);
     unroll<By::kOfGroup>([&](auto h) INLINE_LAMBDA {
       Lanes dot[R * P][2];
-      unroll<R>([&](auto r) INLINE_LAMBDA {
-        const Lanes start =
-            Min ? splat(0) : splat_eight(a[r].start_paired + 2 * (By::kOfGroup * g + h));
-        unroll<P>([&](auto p) INLINE_LAMBDA { dot[r * P + p][0] = dot[r * P + p][1] = start; });
-      });
+      if constexpr (!Min) {
+        unroll<R>([&](auto r) INLINE_LAMBDA {
+          const Lanes start = splat_eight(a[r].start_paired + 2 * (By::kOfGroup * g + h));
+          unroll<P>([&](auto p) INLINE_LAMBDA { dot[r * P + p][0] = dot[r * P + p][1] = start; });
+        });
+      }
       unroll<By::kQuads>([&](auto t) INLINE_LAMBDA {
         constexpr int kStep = By::kQuads * h.value + t.value;
         Lanes w[P][2];
@@ -103,7 +120,12 @@ INLINE void multiply_rows(const IntegerSlab* slabs, const ActSuper* a, float* ac
           const Lanes x = splat_eight(a[r].paired + kGroup * g + 8 * kStep);
           unroll<P>([&](auto p) INLINE_LAMBDA {
             unroll<2>([&](auto i) INLINE_LAMBDA {
-              dot[r * P + p][i] = dot_unsigned(dot[r * P + p][i], w[p][i], x);
+              Lanes& of_pair = dot[r * P + p][i];
+              if constexpr (Min && t == 0) {
+                of_pair = first_dot(w[p][i], x);
+              } else {
+                of_pair = dot_unsigned(of_pair, w[p][i], x);
+              }
             });
           });
         });
@@ -121,20 +143,20 @@ INLINE void multiply_rows(const IntegerSlab* slabs, const ActSuper* a, float* ac
       });
     });
   }
+  Floats y[R * P];
   unroll<P>([&](auto p) INLINE_LAMBDA {
-    const IntegerSlab& slab = slabs[p];
-    unroll<R>([&](auto r) INLINE_LAMBDA {
-      Floats y = to_floats(sum[r * P + p]) * load_floats(slab.d);
-      if constexpr (Min) {
-        const int16_t* of_row = Subs == 8 ? a[r].pairs_32 : a[r].pairs_16;
-        Lanes mins = splat(0);
-        unroll<Subs / 2>([&](auto i) INLINE_LAMBDA {
-          mins = pair_dot(mins, load(slab.pairs[i]), splat_at(of_row + 2 * i));
-        });
-        y = fnma(to_floats(mins), load_floats(slab.dmin), y);
-      }
+    const Floats d = load_floats(slabs[p].d);
+    unroll<R>([&](auto r) INLINE_LAMBDA { y[r * P + p] = to_floats(sum[r * P + p]) * d; });
+  });
+  if constexpr (Min) {
+    SlabMinimums minimums = {slabs};
+    take_minimums<SubBlocks<kBlockValues / Subs, false, true>, R, P>(minimums, a, y);
+  }
+  unroll<R>([&](auto r) INLINE_LAMBDA {
+    const Floats d = splat_float(a[r].d);
+    unroll<P>([&](auto p) INLINE_LAMBDA {
       float* at = acc + kPanelRows * (r * P + p);
-      store_floats(at, fma(y, splat_float(a[r].d), load_floats(at)));
+      store_floats(at, fma(y[r * P + p], d, load_floats(at)));
     });
   });
 }
@@ -142,14 +164,15 @@ INLINE void multiply_rows(const IntegerSlab* slabs, const ActSuper* a, float* ac
 template <int Subs, bool Min, int P>
 void multiply_panels(const IntegerSlab* slabs, const ActSuper* a, int rows, float* acc,
                      WantedLines next) {
+  int from = 0;
   for (int row = 0; row < rows; row += kRowsTogether) {
-    const int from = next.lines * row / rows;
     const int to = next.lines * (row + kRowsTogether < rows ? row + kRowsTogether : rows) / rows;
     for (int p = 0; p < P; ++p) {
       for (int i = from; i < to; ++i) {
         __builtin_prefetch(next.at + p * next.stride + 64 * i, 0, 2);
       }
     }
+    from = to;
     multiply_rows<Subs, Min, P>(slabs, a + row, acc + (int64_t)row * P * kPanelRows);
   }
 }
