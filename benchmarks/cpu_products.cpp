@@ -193,7 +193,7 @@ class Ceiling {
   }
 
  private:
-  static constexpr int64_t kAhead = 2048, kRounds = 2000, kTurns = 32;
+  static constexpr int64_t kAhead = 2048, kRounds = 20000, kTurns = 32;
 
   double multiply() const {
     std::atomic<int64_t> macs{0};
