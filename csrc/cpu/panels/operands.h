@@ -24,7 +24,7 @@ constexpr int kIntegerRows = 16;  // rows of activations that integer kernels ma
 // signed.
 
 // 256 activations of one row under one scale: for formats with 256 values to a superblock. What
-// kernels of many rows read is whole pairs of lines: caches fetch those together.
+// integer kernels read are the first five or six lines: caches fetch lines in pairs.
 struct alignas(128) ActSuper {
   // Where integer kernels multiply pairs of sub-blocks: of each 64 values the first 32 and the
   // last, four of either in turn; and start_32_16 likewise.
